@@ -1,0 +1,1 @@
+"""Mechanistic interpretability of interleaved speech-text language models."""

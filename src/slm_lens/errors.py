@@ -1,0 +1,28 @@
+"""The errors that a caller may want to catch.
+
+```
+SlmLensError
+├── AudioError        a sound file that cannot be used
+├── AlignmentError    word times that cannot be used
+└── VocabError        token ids that do not form, or do not fit, the vocabulary
+```
+
+Wrong use raises the built-in ``ValueError``, ``TypeError``, ``LookupError`` or ``ImportError``.
+Each error below is also a ``ValueError``, so ``except ValueError`` sees it.
+"""
+
+
+class SlmLensError(Exception):
+    """Root of the errors above."""
+
+
+class AudioError(SlmLensError, ValueError):
+    """A sound file or waveform is empty, unreadable, silent, truncated or not finite."""
+
+
+class AlignmentError(SlmLensError, ValueError):
+    """Word times are missing, overlap, run backwards, or leave the clip."""
+
+
+class VocabError(SlmLensError, ValueError):
+    """Token ids overlap, leave a gap, or lie outside the vocabulary."""

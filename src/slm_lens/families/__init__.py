@@ -1,0 +1,1 @@
+"""One file per published family of speech-text models."""

@@ -1,0 +1,1 @@
+"""Lenses: from residual streams to words."""

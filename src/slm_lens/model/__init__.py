@@ -1,0 +1,1 @@
+"""Speech-text models as hooked TransformerLens models."""

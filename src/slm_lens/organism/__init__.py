@@ -1,0 +1,1 @@
+"""The model organism: its language, its voice, its training."""

@@ -1,0 +1,1 @@
+"""Phases of the computation: transcription, next word, return to speech."""

@@ -1,0 +1,1 @@
+"""What a layer says, read over the two vocabularies."""

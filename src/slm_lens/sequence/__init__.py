@@ -1,0 +1,1 @@
+"""What the model reads: tokens with modality, word spans and times."""

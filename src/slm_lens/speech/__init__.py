@@ -1,0 +1,1 @@
+"""Sound in: audio files, unit tokenizers, word alignments, synthesis."""

@@ -1,0 +1,289 @@
+"""Who owns which row of the embedding.
+
+A speech-text model has one softmax over several kinds of token. Every rank, mass and top-k in
+this package is taken over one kind or over all of them, so the kinds must form an exact, disjoint
+partition of ``range(d_vocab)``:
+
+| kind | what | example (SIMS-7B layout) |
+|---|---|---|
+| ``text`` | pieces of written words | 0 ... 151642 |
+| ``speech`` | units and further speech streams (pitch, style) | ``<Un0>`` ... ``<Un499>`` |
+| ``marker`` | tokens that announce a modality | ``<speech>``, ``<text>`` |
+| ``special`` | control tokens | ``<|endoftext|>`` |
+| ``padding`` | rows that no token uses | rows beyond ``len(tokenizer)`` |
+
+Source: ours; the kinds follow Maimon et al. 2025, arXiv:2504.02398 (SIMS) and Nguyen et al. 2024,
+arXiv:2402.05755 (Spirit LM, three speech streams).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from slm_lens.errors import VocabError
+
+TokenKind = Literal["text", "speech", "marker", "special", "padding"]
+TOKEN_KINDS: tuple[TokenKind, ...] = get_args(TokenKind)
+
+WordPolicy = Literal["whole_word", "first_piece", "prefixes"]
+WORD_POLICIES: tuple[WordPolicy, ...] = get_args(WordPolicy)
+
+
+@dataclass(frozen=True, eq=False)
+class SpeechTextVocab:
+    """An exact partition of the embedding's rows, and the maps between units, words and ids.
+
+    Attributes:
+        d_vocab: rows of the embedding, used or not.
+        text: token ids of written text.
+        streams: speech streams by name; position ``u`` of a stream is the token id of its unit
+            ``u``. The stream of phonetic units is named ``"units"``.
+        markers: token ids that announce a modality, by name (``"speech"``, ``"text"``).
+        specials: control tokens, by their written form.
+        padding: rows that no token uses.
+        encode_text: written text to token ids without special tokens; None if unknown.
+        labels: written form of each text token by id; empty if unknown.
+        kind_of: index into `TOKEN_KINDS` for every row (derived).
+
+    Raises:
+        VocabError: kinds overlap, leave a row without a kind, or reach outside ``d_vocab``.
+
+    Source:
+        Ours.
+    """
+
+    d_vocab: int
+    text: Sequence[int]
+    streams: Mapping[str, Sequence[int]]
+    markers: Mapping[str, int] = field(default_factory=dict)
+    specials: Mapping[str, int] = field(default_factory=dict)
+    padding: Sequence[int] = ()
+    encode_text: Callable[[str], list[int]] | None = None
+    labels: Mapping[int, str] = field(default_factory=dict)
+    kind_of: Int[Tensor, " d_vocab"] = field(init=False, repr=False)
+    _unit_of: dict[str, dict[int, int]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        owners = [
+            ("text", self.text),
+            *((f"speech stream {name!r}", ids) for name, ids in self.streams.items()),
+            ("marker", self.markers.values()),
+            ("special", self.specials.values()),
+            ("padding", self.padding),
+        ]
+        kinds = ["text", *["speech"] * len(self.streams), "marker", "special", "padding"]
+        kind_of = _partition(self.d_vocab, owners, [TOKEN_KINDS.index(k) for k in kinds])
+        object.__setattr__(self, "kind_of", kind_of)
+        unit_of = {s: {t: u for u, t in enumerate(ids)} for s, ids in self.streams.items()}
+        object.__setattr__(self, "_unit_of", unit_of)
+
+    def mask(self, *kinds: TokenKind) -> Bool[Tensor, " d_vocab"]:
+        """True for the rows of the given kinds.
+
+        Args:
+            *kinds: one or more of `TOKEN_KINDS`.
+
+        Returns:
+            One truth value for each row of the embedding.
+
+        Raises:
+            ValueError: no kind, or an unknown one, was given.
+        """
+        unknown = [k for k in kinds if k not in TOKEN_KINDS]
+        if unknown or not kinds:
+            raise ValueError(
+                f"SpeechTextVocab.mask: got kinds {kinds}, expected one or more of {TOKEN_KINDS}."
+            )
+        wanted = torch.tensor([TOKEN_KINDS.index(k) for k in kinds])
+        return torch.isin(self.kind_of, wanted)
+
+    def n_units(self, stream: str = "units") -> int:
+        """How many units a speech stream has.
+
+        Args:
+            stream: name of the stream.
+
+        Returns:
+            Number of units.
+
+        Raises:
+            LookupError: there is no such stream.
+        """  # noqa: DOC502 (raised by _stream)
+        return len(self._stream(stream))
+
+    def unit_to_token(
+        self, units: Int[Tensor, "*shape"], stream: str = "units"
+    ) -> Int[Tensor, "*shape"]:
+        """Token ids of speech units.
+
+        Args:
+            units: unit ids in ``[0, n_units)``.
+            stream: name of the speech stream.
+
+        Returns:
+            Token ids in ``[0, d_vocab)``, same shape.
+
+        Raises:
+            VocabError: a unit lies outside the stream.
+        """
+        ids = torch.tensor(list(self._stream(stream)), device=units.device)
+        outside = units[(units < 0) | (units >= len(ids))]
+        if outside.numel():
+            raise VocabError(
+                f"unit_to_token: got units {sorted(set(outside.tolist()))}, expected "
+                f"0 <= unit < {len(ids)} for stream {stream!r}. Were the units made by this "
+                "model's own unit tokenizer?"
+            )
+        return ids[units]
+
+    def token_to_unit(
+        self, tokens: Int[Tensor, "*shape"], stream: str = "units"
+    ) -> Int[Tensor, "*shape"]:
+        """Units of speech tokens; the inverse of `unit_to_token`.
+
+        Args:
+            tokens: token ids, all of this stream.
+            stream: name of the speech stream.
+
+        Returns:
+            Unit ids, same shape.
+
+        Raises:
+            VocabError: a token is not of this stream.
+        """
+        self._stream(stream)
+        table = self._unit_of[stream]
+        flat = tokens.flatten().tolist()
+        outside = sorted({t for t in flat if t not in table})
+        if outside:
+            raise VocabError(
+                f"token_to_unit: got token ids {outside[:8]} that are not of stream {stream!r}, "
+                "expected speech tokens only. Select them with `vocab.mask('speech')` first."
+            )
+        return torch.tensor([table[t] for t in flat], dtype=tokens.dtype).view_as(tokens)
+
+    def label(self, token: int) -> str:
+        """A printable name for any row; units and unused rows always have one.
+
+        Args:
+            token: token id.
+
+        Returns:
+            The token's written form; ``<Un17>`` for unit 17; ``<id 9>`` for text whose written
+            form is unknown; ``<padding 9>`` for an unused row.
+
+        Raises:
+            VocabError: the id lies outside the vocabulary.
+        """
+        if not 0 <= token < self.d_vocab:
+            raise VocabError(f"label: got token {token}, expected 0 <= token < {self.d_vocab}.")
+        for stream, table in self._unit_of.items():
+            if token in table:
+                return f"<Un{table[token]}>" if stream == "units" else f"<{stream} {table[token]}>"
+        for name, ids in (("marker", self.markers), ("special", self.specials)):
+            for written, t in ids.items():
+                if t == token:
+                    return f"<{written}>" if name == "marker" else written
+        if self.kind_of[token] == TOKEN_KINDS.index("padding"):
+            return f"<padding {token}>"
+        return self.labels.get(token, f"<id {token}>")
+
+    def word_tokens(self, word: str, policy: WordPolicy) -> tuple[int, ...]:
+        """Token ids that count as a given word.
+
+        The word is written as given, in lower case and capitalised, each with and without a
+        leading space.
+
+        Args:
+            word: a written word; spaces around it are ignored.
+            policy: ``"whole_word"`` keeps the written forms that are one token;
+                ``"first_piece"`` takes the first token of every form; ``"prefixes"`` takes every
+                token that is a non-empty beginning of a form.
+
+        Returns:
+            Sorted ids; empty when no form qualifies (a word of several pieces under
+            ``"whole_word"``).
+
+        Raises:
+            ValueError: the word is empty, the policy unknown, or the vocabulary cannot encode or
+                name its text.
+
+        Source:
+            ``first_piece``: first-sub-token sets as in public logit-lens code;
+            ``prefixes``: Wendler et al. 2024, arXiv:2402.10588, section 3.
+        """
+        if policy not in WORD_POLICIES:
+            raise ValueError(
+                f"word_tokens: got policy {policy!r}, expected one of {WORD_POLICIES}."
+            )
+        bare = word.strip()
+        if not bare:
+            raise ValueError(f"word_tokens: got {word!r}, expected a word with letters.")
+        forms = {space + w for w in (bare, bare.lower(), bare.capitalize()) for space in ("", " ")}
+        if policy == "prefixes":
+            return self._prefix_tokens(forms)
+        if self.encode_text is None:
+            raise ValueError(
+                "word_tokens: this vocabulary cannot encode text. Give `encode_text` when it is "
+                "built, e.g. from the text tokenizer that the model was trained with."
+            )
+        pieces = [p for p in map(self.encode_text, sorted(forms)) if p]
+        if policy == "whole_word":
+            pieces = [p for p in pieces if len(p) == 1]
+        text = TOKEN_KINDS.index("text")
+        return tuple(sorted({p[0] for p in pieces if self.kind_of[p[0]] == text}))
+
+    def _prefix_tokens(self, forms: Iterable[str]) -> tuple[int, ...]:
+        if not self.labels:
+            raise ValueError(
+                "word_tokens: policy 'prefixes' needs the written form of every text token. Give "
+                "`labels` when the vocabulary is built."
+            )
+        prefixes = {f[:n] for f in forms for n in range(1, len(f) + 1)} - {" "}
+        text = TOKEN_KINDS.index("text")
+        return tuple(
+            sorted(t for t, s in self.labels.items() if s in prefixes and self.kind_of[t] == text)
+        )
+
+    def _stream(self, stream: str) -> Sequence[int]:
+        if stream not in self.streams:
+            raise LookupError(
+                f"got speech stream {stream!r}, expected one of {sorted(self.streams)}."
+            )
+        return self.streams[stream]
+
+
+def _partition(
+    d_vocab: int, owners: list[tuple[str, Iterable[int]]], kinds: list[int]
+) -> Int[Tensor, " d_vocab"]:
+    """Kind of every row, or a refusal that names the ids which break the partition."""
+    kind_of = torch.full((d_vocab,), -1, dtype=torch.int64)
+    owner_of: dict[int, str] = {}
+    for (owner, ids), kind in zip(owners, kinds, strict=True):
+        rows = list(ids)
+        outside = sorted(t for t in rows if not 0 <= t < d_vocab)
+        if outside:
+            raise VocabError(
+                f"SpeechTextVocab: {owner} has ids {outside[:8]} outside the embedding, expected "
+                f"0 <= id < d_vocab={d_vocab}. Was the embedding resized to the tokenizer?"
+            )
+        for t in rows:
+            if t in owner_of:
+                raise VocabError(
+                    f"SpeechTextVocab: id {t} is claimed twice, by {owner_of[t]} and by {owner}; "
+                    "expected a disjoint partition. Check the offset of the speech units."
+                )
+            owner_of[t] = owner
+        kind_of[torch.tensor(rows, dtype=torch.int64)] = kind
+    gaps = (kind_of < 0).nonzero().flatten().tolist()
+    if gaps:
+        shown = ", ".join(map(str, gaps[:8])) + (", ..." if len(gaps) > 8 else "")
+        raise VocabError(
+            f"SpeechTextVocab: {len(gaps)} of {d_vocab} rows have no kind ({shown}); expected an "
+            "exact partition. List rows that no token uses as `padding`."
+        )
+    return kind_of
