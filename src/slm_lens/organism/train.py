@@ -1,0 +1,235 @@
+"""Train the model organism, from nothing to a checkpoint folder, resumable at any step.
+
+1. A text language model learns the written stories.
+2. Its vocabulary is extended by units and markers, as slamkit extends one.
+3. Training goes on with written, spoken and mixed documents.
+
+Documents of a step follow from the recipe's seed, the stage and the step alone, so a run that
+was killed and resumed sees what an unbroken run would have seen.
+
+Source: Maimon et al. 2025, arXiv:2504.02398 (text initialisation, Poisson interleaving).
+"""
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from slm_lens.organism.corpus import N_UNITS, SpokenStory
+from slm_lens.organism.documents import DocumentWriter
+from slm_lens.organism.recipe import Recipe, Stage
+from slm_lens.organism.tokenizer import speech_text_tokenizer, text_tokenizer
+
+
+def new_text_model(recipe: Recipe) -> Qwen2ForCausalLM:
+    """An untrained text model with tied embeddings.
+
+    Args:
+        recipe: gives the sizes and the seed of the weights.
+
+    Returns:
+        The model, in training mode.
+    """
+    torch.manual_seed(recipe.seed)
+    config = Qwen2Config(
+        vocab_size=len(text_tokenizer()),
+        hidden_size=recipe.d_model,
+        intermediate_size=recipe.d_mlp,
+        num_hidden_layers=recipe.n_layers,
+        num_attention_heads=recipe.n_heads,
+        num_key_value_heads=recipe.n_key_value_heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=1,
+    )
+    config.architectures = ["Qwen2ForCausalLM"]
+    return Qwen2ForCausalLM(config)
+
+
+def next_token_loss(
+    model: Qwen2ForCausalLM, tokens: Int[Tensor, "batch pos"]
+) -> Float[Tensor, ""]:
+    """Mean cross-entropy of every token given those before it.
+
+    Args:
+        model: the model.
+        tokens: token ids without padding.
+
+    Returns:
+        Nats a token.
+    """
+    logits = model(tokens[:, :-1], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
+
+
+class Trainer:
+    """Runs a recipe and can go on where it stopped.
+
+    Attributes:
+        model: the model; extended once the first stage with speech begins.
+        stage_index: stage that runs or runs next.
+        step: steps done in that stage.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        stories: Sequence[SpokenStory],
+        *,
+        device: str,
+        checkpoint_every_s: float = 120.0,
+    ) -> None:
+        self.recipe, self.folder, self.stories = recipe, folder, stories
+        self.device, self.checkpoint_every_s = device, checkpoint_every_s
+        self.model = new_text_model(recipe).to(device)
+        self.stage_index = self.step = 0
+        self.losses: list[float] = []
+        self._extended = False
+        self._optimizer = self._new_optimizer()
+        if self.checkpoint.exists():
+            self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of training is kept."""
+        return self.folder / "training.pt"
+
+    def run(self, on_stage_end: Callable[["Trainer"], None] | None = None) -> Qwen2ForCausalLM:
+        """Train to the end of the recipe.
+
+        Args:
+            on_stage_end: called after each stage, for instance to measure.
+
+        Returns:
+            The trained model, in evaluation mode.
+        """
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}"), TimeRemainingColumn(),
+        )  # fmt: skip
+        while self.stage_index < len(self.recipe.stages):
+            stage = self.recipe.stages[self.stage_index]
+            with Progress(*columns) as progress:
+                bar = progress.add_task(stage.name, total=stage.n_steps, loss=float("nan"))
+                self._run_stage(stage, lambda loss, b=bar, p=progress: p.update(
+                    b, completed=self.step, loss=loss))  # fmt: skip
+            if on_stage_end is not None:
+                on_stage_end(self)
+            self.stage_index, self.step = self.stage_index + 1, 0
+            self._optimizer = self._new_optimizer()
+            self._save()
+        return self.model.eval()
+
+    def _run_stage(self, stage: Stage, show: Callable[[float], None]) -> None:
+        if stage.extended and not self._extended:
+            self._extend()
+        tokenizer = speech_text_tokenizer(N_UNITS) if stage.extended else text_tokenizer()
+        writer = DocumentWriter(tokenizer, self.stories)
+        self.model.train()
+        saved_at_s = time.monotonic()
+        while self.step < stage.n_steps:
+            generator = np.random.default_rng([self.recipe.seed, self.stage_index, self.step])
+            tokens = writer.rows(
+                stage.mixture, self.recipe.n_rows, self.recipe.n_positions, generator
+            )
+            loss = self._train_step(stage, tokens.to(self.device))
+            self.step += 1
+            self.losses.append(loss)
+            show(loss)
+            if time.monotonic() - saved_at_s > self.checkpoint_every_s:
+                self._save()
+                saved_at_s = time.monotonic()
+
+    def _train_step(self, stage: Stage, tokens: Int[Tensor, "batch pos"]) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(stage, self.step)
+        loss = next_token_loss(self.model, tokens)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        slow = stage.text_learning_ratio < 1
+        before = [p.detach().clone() for p in self.model.parameters()] if slow else []
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        if slow:
+            self._slow_down(before, stage.text_learning_ratio)
+        return loss.item()
+
+    @torch.no_grad()
+    def _slow_down(self, before: list[Tensor], ratio: float) -> None:
+        """Shorten this step for everything but the new rows of the embedding."""
+        embedding = self.model.get_input_embeddings().weight
+        n_text = len(text_tokenizer())
+        for parameter, old in zip(self.model.parameters(), before, strict=True):
+            if parameter is embedding:
+                parameter[:n_text].lerp_(old[:n_text], 1 - ratio)
+            else:
+                parameter.lerp_(old, 1 - ratio)
+
+    def _extend(self) -> None:
+        torch.manual_seed(self.recipe.seed + 1)
+        self.model.resize_token_embeddings(len(speech_text_tokenizer(N_UNITS)))
+        self._extended = True
+        self._optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(
+            self.model.parameters(),
+            lr=0.0,
+            betas=self.recipe.betas,
+            weight_decay=self.recipe.weight_decay,
+        )
+
+    def _save(self) -> None:
+        state = {
+            "recipe": repr(replace(self.recipe, stages=self.recipe.stages)),
+            "stage_index": self.stage_index,
+            "step": self.step,
+            "extended": self._extended,
+            "losses": self.losses,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        temporary = self.checkpoint.with_suffix(".part")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+        if state["recipe"] != repr(self.recipe):
+            raise ValueError(
+                f"Trainer: {self.checkpoint} was made with another recipe; got {self.recipe}, "
+                f"expected {state['recipe']}. Give another folder, or delete the checkpoint."
+            )
+        if state["extended"]:
+            self._extend()
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.stage_index, self.step = state["stage_index"], state["step"]
+        self.losses = state["losses"]
+
+
+def learning_rate(stage: Stage, step: int) -> float:
+    """Linear warm-up, then a cosine down to a tenth of the peak.
+
+    Args:
+        stage: gives the peak, the warm-up and the number of steps.
+        step: steps done.
+
+    Returns:
+        AdamW's learning rate.
+    """
+    warm = min(1.0, (step + 1) / max(1, stage.warmup_steps))
+    cosine = 0.5 * (1 + math.cos(math.pi * step / stage.n_steps))
+    return stage.peak_learning_rate * warm * (0.1 + 0.9 * cosine)
