@@ -59,3 +59,6 @@ class Recipe:
     seed: int = 0
     betas: tuple[float, float] = field(default=(0.9, 0.95))
     weight_decay: float = 0.05
+
+
+_TEXT = Stage("text", 800, Mixture(), peak_learning_rate=2e-3)

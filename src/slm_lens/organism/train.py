@@ -14,8 +14,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -193,7 +194,7 @@ class Trainer:
 
     def _save(self) -> None:
         state = {
-            "recipe": repr(replace(self.recipe, stages=self.recipe.stages)),
+            "recipe": asdict(self.recipe),
             "stage_index": self.stage_index,
             "step": self.step,
             "extended": self._extended,
@@ -207,17 +208,28 @@ class Trainer:
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
-        if state["recipe"] != repr(self.recipe):
-            raise ValueError(
-                f"Trainer: {self.checkpoint} was made with another recipe; got {self.recipe}, "
-                f"expected {state['recipe']}. Give another folder, or delete the checkpoint."
-            )
+        self._check_recipe(state["recipe"], state["stage_index"], state["step"])
         if state["extended"]:
             self._extend()
         self.model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.stage_index, self.step = state["stage_index"], state["step"]
         self.losses = state["losses"]
+
+
+    def _check_recipe(self, made_with: dict[str, Any], stage_index: int, step: int) -> None:
+        """A checkpoint fits if all it went through is part of this recipe too."""
+        wanted = asdict(self.recipe)
+        begun = stage_index + (step > 0)
+        fits = wanted["stages"][:begun] == made_with["stages"][:begun]
+        for fields in (wanted, made_with):
+            fields.pop("stages")
+        if not fits or wanted != made_with:
+            raise ValueError(
+                f"Trainer: {self.checkpoint} was made with another recipe; expected sizes, seed "
+                f"and the first {begun} stages of {self.recipe}. Give another folder, or delete "
+                "the checkpoint."
+            )
 
 
 def learning_rate(stage: Stage, step: int) -> float:

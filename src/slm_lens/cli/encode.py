@@ -1,0 +1,40 @@
+"""``slm-lens encode``: a sound file as units and words."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def encode(
+    audio: Annotated[Path, typer.Argument(help="A WAV, FLAC or OGG file.")],
+    model: Annotated[str, typer.Option(help="Embedded model or folder.")] = "organism",
+    alignment: Annotated[
+        Path | None, typer.Option(help="Word times; without it, units alone are shown.")
+    ] = None,
+) -> None:
+    """Show the units of a sound file and, with word times, the units of each word."""
+    from rich.console import Console
+    from rich.table import Table
+
+    import slm_lens
+
+    slm = slm_lens.load(model)
+    tokenizer = slm.unit_tokenizer
+    waveform = slm_lens.read_audio(audio, sample_rate_hz=tokenizer.sample_rate_hz)
+    units = tokenizer.encode(waveform)
+    console = Console()
+    console.print(
+        f"{audio}: {units.duration_s:.2f} s, {len(units)} units at {units.frame_rate_hz:g} Hz"
+        f"{' (deduplicated)' if tokenizer.dedup else ''}"
+    )
+    if alignment is None:
+        console.print(" ".join(map(str, units.ids.tolist())))
+        return
+    words = slm_lens.read_alignment(alignment, clip_duration_s=units.duration_s)
+    sequence = slm.sequence_from_units(units, words)
+    table = Table("word", "start s", "end s", "units")
+    for w in sequence.words:
+        labels = [slm.vocab.label(t) for t in sequence.tokens[w.start : w.end].tolist()]
+        table.add_row(w.word, f"{w.start_s:.2f}", f"{w.end_s:.2f}", " ".join(labels))
+    console.print(table)

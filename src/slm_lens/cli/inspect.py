@@ -1,0 +1,27 @@
+"""``slm-lens inspect``: what a checkpoint is, before anything is run on it."""
+
+from typing import Annotated
+
+import typer
+
+
+def inspect(
+    model: Annotated[str, typer.Argument(help="Embedded model or folder.")],
+    text_tokenizer: Annotated[
+        str | None, typer.Option(help="Folder of the text tokenizer, if the model has none.")
+    ] = None,
+) -> None:
+    """Show layout, partition of the vocabulary, prompt format and sizes of a model."""
+    from rich.console import Console
+    from rich.table import Table
+
+    import slm_lens
+    from slm_lens.model.describe import describe_model
+
+    described = describe_model(slm_lens.load(model, text_tokenizer=text_tokenizer))
+    console = Console()
+    for title, rows in described.items():
+        table = Table("", "", title=title, show_header=False, title_justify="left")
+        for name, value in rows.items():
+            table.add_row(name, value)
+        console.print(table)

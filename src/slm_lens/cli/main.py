@@ -1,0 +1,28 @@
+"""The application: registers one file of commands each."""
+
+import typer
+
+from slm_lens.cli import convert, encode, inspect, organism, phases
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Mechanistic interpretability of interleaved speech-text language models.",
+)
+app.command("inspect")(inspect.inspect)
+app.command("encode")(encode.encode)
+app.command("phases")(phases.phases)
+app.command("demo")(phases.demo)
+app.command("convert-kmeans")(convert.convert_kmeans)
+app.add_typer(organism.app, name="organism")
+
+
+def main() -> None:
+    """Run ``slm-lens``; a refused input ends with its message, not with a traceback."""
+    from slm_lens.errors import SlmLensError
+
+    try:
+        app()
+    except (SlmLensError, ValueError, TypeError, LookupError, ImportError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise SystemExit(2) from None

@@ -1,0 +1,46 @@
+"""``slm-lens organism``: train the model organism, and speak its held-out clips."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="The embedded model: how it was made.")
+
+
+class RecipeName(StrEnum):
+    """Recipes that can be trained."""
+
+    organism = "organism"
+    control = "control"
+    smoke = "smoke"
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for checkpoints, corpus and the model.")],
+    recipe: Annotated[
+        RecipeName,
+        typer.Option(help="organism; control (goes on from a finished organism, with supervised "
+                     "transcription); smoke (seconds, for trying the command)."),
+    ] = RecipeName.organism,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that speak the corpus.")] = 2,
+) -> None:  # fmt: skip
+    """Train the organism from nothing; run it again to go on after an interruption."""
+    from slm_lens.organism.run import train_organism
+
+    folder = train_organism(recipe.value, out, device=device, n_workers=workers)
+    typer.echo(f"wrote {folder}")
+
+
+@app.command()
+def speak(
+    out: Annotated[Path, typer.Option(help="Folder for FLAC files and their word times.")],
+) -> None:
+    """Speak the held-out stories."""
+    from slm_lens.organism.held_out import write_held_out
+
+    for path in write_held_out(out):
+        typer.echo(str(path))

@@ -1,0 +1,73 @@
+"""``slm-lens phases`` and ``slm-lens demo``: the phase report."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Policy(StrEnum):
+    """Which tokens count as a word."""
+
+    whole_word = "whole_word"
+    first_piece = "first_piece"
+    prefixes = "prefixes"
+
+
+class Words(StrEnum):
+    """Which words count."""
+
+    content = "content"
+    all = "all"
+
+
+def phases(
+    model: Annotated[str, typer.Argument(help="Embedded model or folder.")],
+    data: Annotated[str, typer.Argument(help="Folder of clips with word times, or 'held-out'.")],
+    out: Annotated[Path, typer.Option(help="Folder for tables and figure.")],
+    policy: Annotated[Policy, typer.Option(help="Tokens that count as a word.")] = (
+        Policy.whole_word
+    ),
+    words: Annotated[Words, typer.Option(help="Words that count.")] = Words.content,
+    text_tokenizer: Annotated[
+        str | None, typer.Option(help="Folder of the text tokenizer, if the model has none.")
+    ] = None,
+    n_bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of utterances.")] = 2000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Utterances at once.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of controls and resamples.")] = 0,
+) -> None:
+    """Find the layers of transcription, next word and return to speech."""
+    import slm_lens
+    from slm_lens.corpus.folder import read_utterances
+    from slm_lens.report.phase_report import report_phases
+    from slm_lens.studies.phase_study import study_phases
+
+    slm = slm_lens.load(model, text_tokenizer=text_tokenizer)
+    study = study_phases(
+        slm,
+        read_utterances(slm, data),
+        policy=policy.value,
+        words=words.value,
+        n_bootstrap=n_bootstrap,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    report_phases([study], out)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for tables and figure.")] = Path("runs/demo"),
+) -> None:
+    """Phases of the embedded organism and of its positive control, on the held-out clips."""
+    import slm_lens
+    from slm_lens.corpus.folder import HELD_OUT, read_utterances
+    from slm_lens.model.load import EMBEDDED
+    from slm_lens.report.phase_report import report_phases
+    from slm_lens.studies.phase_study import study_phases
+
+    studies = []
+    for name in EMBEDDED:
+        slm = slm_lens.load(name)
+        studies.append(study_phases(slm, read_utterances(slm, HELD_OUT), batch_size=10))
+    report_phases(studies, out)

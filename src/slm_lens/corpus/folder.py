@@ -1,0 +1,101 @@
+"""A folder of clips with word times, as utterances of a model."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from slm_lens.errors import AlignmentError
+from slm_lens.model.hooked import HookedSLM
+from slm_lens.sequence.utterance import Utterance
+from slm_lens.speech.alignment import Alignment
+from slm_lens.speech.alignment_files import read_alignment
+from slm_lens.speech.audio import read_audio
+
+AUDIO_ENDINGS = (".flac", ".ogg", ".wav")
+ALIGNMENT_ENDINGS = (".TextGrid", ".json", ".ctm")
+HELD_OUT = "held-out"
+
+
+def clips_of(name_or_folder: str | Path) -> tuple[tuple[Path, Path], ...]:
+    """Sound files of a folder, each with the file that has its word times.
+
+    Args:
+        name_or_folder: a folder, or ``"held-out"`` for the clips that ship with the package. Each
+            ``clip.flac`` (``.wav``, ``.ogg``) stands beside its ``clip.TextGrid`` (``.json``,
+            ``.ctm``).
+
+    Returns:
+        Pairs of sound file and alignment file, sorted by name.
+
+    Raises:
+        LookupError: there is no such folder, or it has no sound files.
+        AlignmentError: a clip has no alignment file, or several.
+    """
+    folder = Path(name_or_folder)
+    if name_or_folder == HELD_OUT:
+        folder = Path(str(files("slm_lens").joinpath("data", HELD_OUT)))
+    if not folder.is_dir():
+        raise LookupError(
+            f"clips_of: no folder at {str(name_or_folder)!r}, expected one with sound files and "
+            f"alignments, or {HELD_OUT!r} for the clips of the package."
+        )
+    sounds = sorted(p for p in folder.iterdir() if p.suffix.lower() in AUDIO_ENDINGS)
+    if not sounds:
+        raise LookupError(
+            f"clips_of: {folder} has no sound file, expected files ending in {AUDIO_ENDINGS}."
+        )
+    return tuple((sound, _alignment_beside(sound)) for sound in sounds)
+
+
+def _alignment_beside(sound: Path) -> Path:
+    beside = [p for e in ALIGNMENT_ENDINGS if (p := sound.with_suffix(e)).exists()]
+    if len(beside) != 1:
+        raise AlignmentError(
+            f"clips_of: {sound.name} has {len(beside)} alignment files beside it "
+            f"({[p.name for p in beside]}), expected one of "
+            f"{[sound.stem + e for e in ALIGNMENT_ENDINGS]}. Align it first, e.g. with the "
+            "Montreal Forced Aligner or WhisperX."
+        )
+    return beside[0]
+
+
+def read_utterances(
+    model: HookedSLM,
+    name_or_folder: str | Path,
+    *,
+    overlap: Literal["refuse", "trim"] = "refuse",
+    missing: Literal["refuse", "interpolate"] = "refuse",
+) -> tuple[Utterance, ...]:
+    """All clips of a folder as the model reads them.
+
+    Args:
+        model: turns sound into units and units into tokens.
+        name_or_folder: see `clips_of`.
+        overlap: what to do with words that overlap in time; see `read_alignment`.
+        missing: what to do with words without times; see `read_alignment`.
+
+    Returns:
+        One utterance for each clip, named after its file.
+    """
+    options: dict[str, Any] = {"overlap": overlap, "missing": missing}
+    return tuple(_utterances(model, clips_of(name_or_folder), options))
+
+
+def _utterances(
+    model: HookedSLM, clips: tuple[tuple[Path, Path], ...], options: dict[str, Any]
+) -> Iterator[Utterance]:
+    tokenizer = model.unit_tokenizer
+    for sound, beside in clips:
+        waveform = read_audio(sound, sample_rate_hz=tokenizer.sample_rate_hz)
+        alignment = _read(beside, waveform, tokenizer.sample_rate_hz, options)
+        sequence = model.sequence_from_units(tokenizer.encode(waveform), alignment)
+        yield Utterance(name=sound.stem, sequence=sequence)
+
+
+def _read(
+    path: Path, waveform: torch.Tensor, sample_rate_hz: int, options: dict[str, Any]
+) -> Alignment:
+    return read_alignment(path, clip_duration_s=waveform.numel() / sample_rate_hz, **options)

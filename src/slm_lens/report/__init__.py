@@ -1,0 +1,1 @@
+"""Reports: tables to the terminal and files to a folder, from result objects only."""

@@ -1,0 +1,124 @@
+"""The phase report: a table and a verdict on the terminal; tables and a figure in a folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from slm_lens._atomic import write_atomically
+from slm_lens.phases.result import Phases
+from slm_lens.studies.phase_study import PhaseStudy
+from slm_lens.views.phases_figure import phases_figure, save_figure
+
+
+def report_phases(studies: Sequence[PhaseStudy], out: Path) -> None:
+    """Print what was found, and write it.
+
+    Args:
+        studies: one for each model.
+        out: gets ``summary.json`` (a list with one entry for each model, in order), the tables of
+            each model in a folder of its own, and ``phases.png`` and ``phases.svg``.
+    """
+    summaries = [s.phases.summary() for s in studies]
+    for study in studies:
+        study.write(out / Path(study.phases.model).name)
+    text = json.dumps(summaries, indent=1) + "\n"
+    write_atomically(out / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
+    save_figure(phases_figure([s.phases for s in studies]), out / "phases")
+    console = Console()
+    for study in studies:
+        console.print(phase_table(study.phases))
+        for line in verdict(study.phases):
+            console.print(f"  {line}")
+        console.print()
+    console.print(f"Wrote {out}/summary.json, phases.png, phases.svg, and the tables per model.")
+
+
+def phase_table(phases: Phases) -> Table:
+    """The headline numbers with their intervals and controls.
+
+    Args:
+        phases: of one model.
+
+    Returns:
+        A table for the terminal.
+    """
+    title = (
+        f"{phases.model}: {phases.n_utterances} utterances, {phases.n_words} {phases.words} "
+        f"words (tokens of a word: {phases.policy})"
+    )
+    table = Table("at the peak layer", "layer", "recall@1", "recall@5", "shuffled @5",
+                  "matched @5", "random weights @5", title=title, title_justify="left")  # fmt: skip
+    for name, target, pool, peak in (
+        ("current word (text, max over span)", "current", "max", phases.current_word),
+        ("next word (text, last position)", "next", "last", phases.next_word),
+    ):
+        cells = [
+            _cell(phases, f"{target}_word_recall", peak.layer, control=c, vocab="text", pool=pool,
+                  k=k)
+            for c, k in (("none", 1), ("none", 5), ("shuffled", 5), ("frequency matched", 5),
+                         ("random weights", 5))
+        ]  # fmt: skip
+        table.add_row(name, f"{peak.layer} {_bounds(peak.interval)}", *cells)
+    table.add_section()
+    difference = phases.layer_difference
+    table.add_row("next minus current", f"{difference.layer} {_bounds(difference.interval)}")
+    back = phases.return_to_speech
+    table.add_row("return to speech", f"{back.layer} {_bounds(back.interval)}")
+    table.add_row(
+        "speech mass, last layer", str(phases.n_layers),
+        "", _cell(phases, "speech_mass", phases.n_layers),
+    )  # fmt: skip
+    return table
+
+
+def verdict(phases: Phases) -> list[str]:
+    """Which of the three phases the numbers show, by rules stated in each line.
+
+    Args:
+        phases: of one model.
+
+    Returns:
+        One sentence for each phase.
+    """
+    current = _row(phases, "current_word_recall", phases.current_word.layer, vocab="text",
+                   pool="max", k=5)  # fmt: skip
+    shuffled = _row(phases, "current_word_recall", phases.current_word.layer, control="shuffled",
+                    vocab="text", pool="max", k=5)  # fmt: skip
+    next_ = _row(phases, "next_word_recall", phases.next_word.layer, vocab="text", pool="last",
+                 k=5)  # fmt: skip
+    next_shuffled = _row(phases, "next_word_recall", phases.next_word.layer, control="shuffled",
+                         vocab="text", pool="last", k=5)  # fmt: skip
+    mass = _row(phases, "speech_mass", phases.n_layers)["estimate"]
+    low, high = phases.layer_difference.interval
+    later = low is not None and high is not None and low > 0
+    ratio = current["estimate"] / max(shuffled["estimate"], 1e-9)
+    strong = current["estimate"] >= 0.5 and ratio >= 5
+    return [
+        f"transcription: {'strong' if strong else 'NOT strong'} (recall@5 "
+        f"{current['estimate']:.2f}, {ratio:.1f} times its shuffled control; strong means at "
+        "least 0.50 and 5 times)",
+        f"next word in text: {'shown' if next_['low'] > next_shuffled['high'] else 'NOT shown'} "
+        f"(recall@5 {next_['estimate']:.2f}, control {next_shuffled['estimate']:.2f}); "
+        f"{'later' if later else 'NOT later'} than the current word (interval of the difference "
+        f"[{low}, {high}] layers)",
+        f"return to speech: {'shown' if mass > 0.95 else 'NOT shown'} (speech mass "
+        f"{mass:.3f} at the last layer; shown means above 0.95)",
+    ]
+
+
+def _row(phases: Phases, measure: str, layer: int | None, **keys: Any) -> dict[str, Any]:
+    assert layer is not None, "a measured phase has a peak"
+    return phases.curve(measure, **keys).row(layer, named=True)
+
+
+def _cell(phases: Phases, measure: str, layer: int | None, **keys: Any) -> str:
+    row = _row(phases, measure, layer, **keys)
+    return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _bounds(interval: tuple[int | None, int | None]) -> str:
+    return f"[{interval[0]}, {interval[1]}]"

@@ -1,0 +1,90 @@
+"""The phases of one model over a set of utterances, with every control."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slm_lens.lens.word_lens import WordLens, word_lens
+from slm_lens.model.hooked import HookedSLM
+from slm_lens.phases.measure import measure_phases
+from slm_lens.phases.random_weights import random_weights
+from slm_lens.phases.result import Phases, WordSelection
+from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
+from slm_lens.sequence.utterance import Utterance
+from slm_lens.vocab import WordPolicy
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseStudy:
+    """What was read, and what came of it.
+
+    Attributes:
+        words: one row for each utterance, word and layer.
+        phases: curves, phase layers, intervals and controls.
+    """
+
+    words: WordLens
+    phases: Phases
+
+    def write(self, folder: Path) -> None:
+        """Write both tables with their descriptions; each file in full or not at all.
+
+        Args:
+            folder: made if needed; earlier files are replaced.
+        """
+        self.words.write(folder)
+        self.phases.write(folder)
+
+
+def study_phases(
+    model: HookedSLM,
+    utterances: Sequence[Utterance],
+    *,
+    policy: WordPolicy = "whole_word",
+    words: WordSelection = "content",
+    function_words: frozenset[str] = ENGLISH_FUNCTION_WORDS,
+    n_draws: int = 20,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
+    batch_size: int = 1,
+) -> PhaseStudy:
+    """Read every spoken word at every layer, and find the phases.
+
+    Args:
+        model: the model.
+        utterances: spoken utterances with word times, at least two.
+        policy: which tokens count as a word; see `SpeechTextVocab.word_tokens`.
+        words: which words count; see `measure_phases`.
+        function_words: lower-case words that are not content words.
+        n_draws: control words for each word and kind of control.
+        n_bootstrap: resamples of utterances.
+        seed: seed of control draws, resamples and random weights.
+        batch_size: utterances in one forward pass.
+
+    Returns:
+        The word table and the phases; the same model with random weights is among the controls.
+
+    Source:
+        Ours, after Sternberg et al. 2026, arXiv:2606.22473.
+    """
+    def read(of: HookedSLM) -> WordLens:
+        return word_lens(
+            of,
+            utterances,
+            function_words=function_words,
+            policy=policy,
+            n_draws=n_draws,
+            seed=seed,
+            batch_size=batch_size,
+        )
+
+    table = read(model)
+    untrained = read(random_weights(model, seed=seed))
+    phases = measure_phases(
+        table,
+        words=words,
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+        controls={"random weights": untrained},
+    )
+    return PhaseStudy(table, phases)
