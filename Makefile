@@ -1,0 +1,36 @@
+# Each target sets itself up: a virtual environment in .venv, with the versions of constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# A BLAS thread for each core oversubscribes small matrices under pytest; the demo sets its own.
+export PYTHONUNBUFFERED := 1
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test check bench clean
+
+demo: .venv/run
+	$(BIN)/slm-lens demo --out runs/demo
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+check: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+bench: .venv/dev
+	$(BIN)/python benchmarks/readout.py
+
+clean:
+	rm -rf .venv runs
+
+.venv/run: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --constraint constraints.txt --editable .
+	touch $@
+
+.venv/dev: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --constraint constraints.txt --editable '.[dev,synth]'
+	touch $@ .venv/run
