@@ -44,12 +44,10 @@ class Provenance:
 
 
 @dataclass(frozen=True)
-class _SpeechParts:
-    """Held in one object, so that `torch.nn.Module` registers none of them as a submodule."""
+class _Source:
+    """Held apart, so that `torch.nn.Module` takes no neural unit tokenizer for a submodule."""
 
     name: str
-    vocab: SpeechTextVocab
-    prompt_format: PromptFormat
     unit_tokenizer: UnitTokenizer | None
 
 
@@ -70,9 +68,16 @@ class HookedSLM(TransformerBridge):
         name: name or folder, for the provenance of results.
         unit_tokenizer: what turns sound into this model's units; None if it is not known.
 
+    Attributes:
+        vocab: which embedding rows are text, units, markers, specials, padding.
+        prompt_format: how prompts are written for this model.
+
     Raises:
         VocabError: the unit tokenizer and the vocabulary disagree on the number of units.
     """
+
+    vocab: SpeechTextVocab
+    prompt_format: PromptFormat
 
     def __init__(
         self, checkpoint: Checkpoint, *, name: str, unit_tokenizer: UnitTokenizer | None
@@ -98,19 +103,9 @@ class HookedSLM(TransformerBridge):
         adapter.cfg.tokenizer_appends_eos = checkpoint.appends_eos
         adapter.prepare_model(hf_model)
         super().__init__(hf_model, adapter, checkpoint.tokenizer)
-        self._speech_parts = _SpeechParts(
-            name, checkpoint.vocab, checkpoint.prompt_format, unit_tokenizer
-        )
-
-    @property
-    def vocab(self) -> SpeechTextVocab:
-        """Which embedding rows are text, units, markers, specials, padding."""
-        return self._speech_parts.vocab
-
-    @property
-    def prompt_format(self) -> PromptFormat:
-        """How prompts are written for this model."""
-        return self._speech_parts.prompt_format
+        self.vocab = checkpoint.vocab
+        self.prompt_format = checkpoint.prompt_format
+        self._source = _Source(name, unit_tokenizer)
 
     @property
     def unit_tokenizer(self) -> UnitTokenizer:
@@ -119,20 +114,20 @@ class HookedSLM(TransformerBridge):
         Raises:
             AttributeError: none is known, so that ``hasattr`` tells.
         """
-        if self._speech_parts.unit_tokenizer is None:
+        if self._source.unit_tokenizer is None:
             raise AttributeError(
-                f"HookedSLM: {self._speech_parts.name} has no unit tokenizer, expected one to "
+                f"HookedSLM: {self._source.name} has no unit tokenizer, expected one to "
                 "turn sound into units. Give it: slm_lens.load(..., unit_tokenizer=...), or put "
                 "unit_tokenizer.json beside the weights."
             )
-        return self._speech_parts.unit_tokenizer
+        return self._source.unit_tokenizer
 
     @property
     def provenance(self) -> Provenance:
         """What the numbers depend on now: changes with dtype and compatibility mode."""
         hf_model = cast(PreTrainedModel, self.original_model)
         return Provenance(
-            name=self._speech_parts.name,
+            name=self._source.name,
             architecture=type(hf_model).__name__,
             dtype=str(next(self.parameters()).dtype).removeprefix("torch."),
             attention=str(hf_model.config._attn_implementation),

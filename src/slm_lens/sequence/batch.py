@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -17,11 +17,11 @@ class SequenceBatch:
 
     Attributes:
         tokens: token ids; positions past a sequence's end hold the pad token.
-        attention_mask: 1 where there is a token, 0 where there is padding.
+        attention_mask: True where there is a token, False where there is padding.
     """
 
     tokens: Int[Tensor, "batch pos"]
-    attention_mask: Int[Tensor, "batch pos"]
+    attention_mask: Bool[Tensor, "batch pos"]
 
 
 def pad_batch(sequences: Sequence[SpeechTextSequence], *, pad_token: int) -> SequenceBatch:
@@ -40,7 +40,8 @@ def pad_batch(sequences: Sequence[SpeechTextSequence], *, pad_token: int) -> Seq
     if not sequences:
         raise ValueError("pad_batch: got no sequence, expected at least one.")
     tokens = [s.tokens for s in sequences]
+    real = [torch.ones_like(t, dtype=torch.bool) for t in tokens]
     return SequenceBatch(
         tokens=pad_sequence(tokens, batch_first=True, padding_value=pad_token),
-        attention_mask=pad_sequence([torch.ones_like(t) for t in tokens], batch_first=True),
+        attention_mask=pad_sequence(real, batch_first=True),
     )

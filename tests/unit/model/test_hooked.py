@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import soundfile
 import torch
 
 import slm_lens
@@ -48,6 +49,7 @@ class TestVocabulary:
 
     def test_byte_level_words(self, slamkit_folder):
         vocab = slm_lens.load(slamkit_folder(tokenizer="bytes").path).vocab
+        assert vocab.encode_text is not None
         (zebra,) = vocab.encode_text(" zebra")
         assert vocab.labels[zebra] == " zebra"
         assert vocab.word_tokens("zebra", "whole_word") == (zebra,)
@@ -99,8 +101,6 @@ class TestSequences:
             assert sequence.kinds[0] == "special"
 
     def test_from_audio(self, tiny_folder, tmp_path):
-        soundfile = pytest.importorskip("soundfile")
-        pytest.importorskip("slm_lens.speech.audio")
         model = slm_lens.load(tiny_folder.path, unit_tokenizer=LevelTokenizer(20))
         # Frames of peak 0.5, 0.5 and 0.26: units 10 and 5 of 20.
         waveform = torch.cat([torch.full((1280,), 0.5), torch.full((640,), 0.26)])

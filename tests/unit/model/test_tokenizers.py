@@ -1,7 +1,7 @@
 """Every kind of text tokenizer gives the same written forms, with the space that starts a word."""
 
 import pytest
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from slm_lens.errors import VocabError
@@ -88,7 +88,8 @@ def test_control_tokens_are_not_text():
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=literal_spaces(None), pad_token="<pad>", eos_token="<eos>"
     )
-    tokenizer.add_tokens([AddedToken("<|reserved|>", special=True), "<tool_call>", "    "])
+    tokenizer.backend_tokenizer.add_special_tokens(["<|reserved|>"])
+    tokenizer.add_tokens(["<tool_call>", "    "])
     # <unk> is named only by the model inside; the run of spaces is text, as in GPT-NeoX.
     assert control_tokens(tokenizer) == {
         "<unk>": 0,
