@@ -1,6 +1,7 @@
 """What a HookedSLM knows besides being a TransformerBridge."""
 
 import copy
+import shutil
 
 import pytest
 import soundfile
@@ -116,6 +117,14 @@ class TestUnitTokenizer:
         tokenizer = LevelTokenizer(20)
         model = slm_lens.load(tiny_folder.path, unit_tokenizer=tokenizer)
         assert model.unit_tokenizer is tokenizer
+
+    def test_the_one_in_the_folder_is_read_unless_another_is_given(self, tiny_folder, tmp_path):
+        folder = shutil.copytree(tiny_folder.path, tmp_path / "copy")
+        (folder / "unit_tokenizer.json").write_text('{"kind": "a kind of its own"}')
+        with pytest.raises(LookupError, match="got kind 'a kind of its own'"):
+            slm_lens.load(folder)
+        given = LevelTokenizer(20)
+        assert slm_lens.load(folder, unit_tokenizer=given).unit_tokenizer is given
 
     def test_none_is_an_error_that_says_what_to_do(self, tiny_model):
         assert not hasattr(tiny_model, "unit_tokenizer")
