@@ -22,7 +22,7 @@ from slm_lens import (
     word_unit_spans,
 )
 
-# 38 tokens of control, words and letters (tests/slamkit_folders.py), 20 units, 2 markers.
+# 38 tokens of control, words and letters (tests/unit/slamkit_folders.py), 20 units, 2 markers.
 THE, ZEBRA, LIVES, IN, UN0, SPEECH, TEXT = 3, 4, 6, 7, 38, 58, 59
 TOKENIZER = word_tokenizer()
 TOKENIZER.add_tokens([*(f"<Un{u}>" for u in range(20)), "<speech>", "<text>"])
@@ -179,7 +179,7 @@ class TestInterleaved:
         with pytest.raises(ValueError, match="got 2 choices for 4 words"):
             SpeechTextSequence.interleave(UNITS, ALIGNMENT, VOCAB, spoken=[True, False])
 
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     @given(data=st.data())
     def test_the_tokens_of_slamkits_string(self, data):
         # Times in ms; frames of 40 ms. The string is written by the published rule, in integers,

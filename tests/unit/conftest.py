@@ -1,4 +1,4 @@
-"""Fixtures that every room shares. `slm_lens` is imported inside them, after the shape hook."""
+"""Tiny models that every room shares. `slm_lens` is imported inside them, after the shape hook."""
 
 from collections.abc import Callable
 from typing import Any
