@@ -16,7 +16,11 @@ def word_unit_spans(
     A word at ``[start_s, end_s]`` owns the units whose *end* lies in ``[start_s, end_s]``:
     ``units[bisect_left(ends, start_s):bisect_right(ends, end_s)]``. So the unit that is sounding
     when the word starts is included, and a unit that crosses the word's end belongs to the next
-    word. A word shorter than the units around it may own none (start = end).
+    word. A word shorter than the units around it may own none (start = end), units that end in a
+    pause belong to no word, and neither do those that end after the last word.
+
+    Ours: a unit that ends exactly where one word stops and the next starts lies in both
+    intervals. It is sounding in the first, which keeps it, so that spans never overlap.
 
     Args:
         unit_ends_s: end of each unit in seconds, rising.
@@ -28,10 +32,13 @@ def word_unit_spans(
     Source:
         slamkit, ``tokeniser/interleaving_tokeniser.py`` (Maimon et al. 2025, arXiv:2504.02398).
     """
-    return tuple(
-        (bisect_left(unit_ends_s, w.start_s), bisect_right(unit_ends_s, w.end_s))
-        for w in alignment
-    )
+    spans: list[tuple[int, int]] = []
+    previous_end = 0
+    for w in alignment:
+        start = max(bisect_left(unit_ends_s, w.start_s), previous_end)
+        previous_end = max(bisect_right(unit_ends_s, w.end_s), start)
+        spans.append((start, previous_end))
+    return tuple(spans)
 
 
 def select_spoken_words(

@@ -1,0 +1,228 @@
+"""A speech-text model as a TransformerLens model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
+from transformers import PreTrainedModel
+
+from slm_lens.errors import VocabError
+from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+from slm_lens.sequence.sequence import SpeechTextSequence
+from slm_lens.speech.alignment import Alignment
+from slm_lens.speech.units import Units, UnitTokenizer
+from slm_lens.vocab import SpeechTextVocab
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the numbers of a model depend on besides its weights; store it with every result.
+
+    Attributes:
+        name: name or folder that was loaded.
+        architecture: Hugging Face class of the language model.
+        dtype: dtype of the weights, e.g. "float32".
+        attention: attention implementation. Another one changes ranks in half precision.
+        compatibility_mode: whether TransformerLens' compatibility mode is on.
+        weights_processed: whether it folded and centred weights. That changes the residual
+            stream, though not the model's predictions.
+    """
+
+    name: str
+    architecture: str
+    dtype: str
+    attention: str
+    compatibility_mode: bool
+    weights_processed: bool
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Held apart, so that `torch.nn.Module` takes no neural unit tokenizer for a submodule."""
+
+    name: str
+    unit_tokenizer: UnitTokenizer | None
+
+
+class HookedSLM(TransformerBridge):
+    """A TransformerBridge that knows its vocabulary, unit tokenizer and prompt format.
+
+    Everything of `transformer_lens` works on it as it is: hooks, caches, patching, and
+    ``tools.analysis``. Token ids come from a `SpeechTextSequence`::
+
+        model = slm_lens.load("organism")
+        sequence = model.sequence_from_audio("clip.flac")
+        logits, cache = model.run_with_cache(sequence.tokens[None])
+
+    The bridge rewrites the model that it wraps, so the checkpoint's ``hf_model`` is used up.
+
+    Args:
+        checkpoint: the loaded model and what its tokens mean.
+        name: name or folder, for the provenance of results.
+        unit_tokenizer: what turns sound into this model's units; None if it is not known.
+
+    Attributes:
+        vocab: which embedding rows are text, units, markers, specials, padding.
+        prompt_format: how prompts are written for this model.
+
+    Raises:
+        VocabError: the unit tokenizer and the vocabulary disagree on the number of units.
+    """
+
+    vocab: SpeechTextVocab
+    prompt_format: PromptFormat
+
+    def __init__(
+        self, checkpoint: Checkpoint, *, name: str, unit_tokenizer: UnitTokenizer | None
+    ) -> None:
+        n_units = checkpoint.vocab.n_units()
+        if unit_tokenizer is not None and unit_tokenizer.n_units != n_units:
+            raise VocabError(
+                f"HookedSLM: the unit tokenizer has {unit_tokenizer.n_units} units and the "
+                f"vocabulary {n_units}, expected the same. Are text tokenizer and unit tokenizer "
+                f"those that {name} was trained with?"
+            )
+        hf_model = checkpoint.hf_model
+        # As `build_bridge_from_module`, which always makes the base class and may reload the
+        # tokenizer from its folder, and so drop units that were added to it in memory.
+        adapter = ArchitectureAdapterFactory.select_architecture_adapter(
+            build_bridge_config_from_hf(
+                hf_model.config, type(hf_model).__name__, name, hf_model.dtype
+            )
+        )
+        adapter.cfg.device = str(hf_model.device)
+        adapter.cfg.tokenizer_prepends_bos = checkpoint.prompt_format.bos is not None
+        adapter.cfg.default_prepend_bos = checkpoint.prompt_format.bos is not None
+        adapter.cfg.tokenizer_appends_eos = checkpoint.appends_eos
+        adapter.prepare_model(hf_model)
+        super().__init__(hf_model, adapter, checkpoint.tokenizer)
+        self.vocab = checkpoint.vocab
+        self.prompt_format = checkpoint.prompt_format
+        self._source = _Source(name, unit_tokenizer)
+
+    @property
+    def unit_tokenizer(self) -> UnitTokenizer:
+        """What turns sound into this model's units.
+
+        Raises:
+            AttributeError: none is known, so that ``hasattr`` tells.
+        """
+        if self._source.unit_tokenizer is None:
+            raise AttributeError(
+                f"HookedSLM: {self._source.name} has no unit tokenizer, expected one to "
+                "turn sound into units. Give it: slm_lens.load(..., unit_tokenizer=...), or put "
+                "unit_tokenizer.json beside the weights."
+            )
+        return self._source.unit_tokenizer
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the numbers depend on now: changes with dtype and compatibility mode."""
+        hf_model = cast(PreTrainedModel, self.original_model)
+        return Provenance(
+            name=self._source.name,
+            architecture=type(hf_model).__name__,
+            dtype=str(next(self.parameters()).dtype).removeprefix("torch."),
+            attention=str(hf_model.config._attn_implementation),
+            compatibility_mode=self.compatibility_mode,
+            weights_processed=self._weights_processed,
+        )
+
+    def to_str_tokens(
+        self,
+        input: str | list | Int[Tensor, "..."] | Int[np.ndarray, "..."],
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+    ) -> list[str] | list[list[str]]:
+        """Names of tokens, as `TransformerBridge.to_str_tokens`, but never empty.
+
+        Units, markers and unused rows have a name; a text token that starts a word keeps its
+        space with every kind of tokenizer.
+
+        Args:
+            input: text, token ids of one sequence, or a list of such.
+            prepend_bos: for text, whether to put the tokenizer's bos token first.
+            padding_side: for text, where to pad.
+
+        Returns:
+            One name for each token; a list of lists for a list.
+
+        Raises:
+            ValueError: `input` holds token ids of more than one sequence.
+        """
+        if isinstance(input, list):
+            return cast(
+                list[list[str]],
+                [self.to_str_tokens(row, prepend_bos, padding_side) for row in input],
+            )
+        if isinstance(input, str):
+            ids = self.to_tokens(input, prepend_bos=prepend_bos, padding_side=padding_side)[0]
+        else:
+            ids = torch.as_tensor(input).squeeze()
+        if ids.ndim > 1:
+            raise ValueError(
+                f"to_str_tokens: got token ids of shape {tuple(ids.shape)}, expected one "
+                "sequence. Give a list of sequences, e.g. list(tokens)."
+            )
+        return [self.vocab.label(i) for i in ids.reshape(-1).tolist()]
+
+    def sequence_from_units(
+        self, units: Units, alignment: Alignment | None = None
+    ) -> SpeechTextSequence:
+        """A spoken prompt as this model expects it; see `SpeechTextSequence.from_speech`.
+
+        Args:
+            units: units of the clip.
+            alignment: its words with times, if known.
+
+        Returns:
+            The sequence.
+        """
+        return SpeechTextSequence.from_speech(
+            units,
+            alignment,
+            self.vocab,
+            marker=self.prompt_format.mark_speech_only,
+            bos=self.prompt_format.bos,
+        )
+
+    def sequence_from_audio(
+        self, path: str | Path, alignment: Alignment | None = None
+    ) -> SpeechTextSequence:
+        """A spoken prompt from a sound file, through this model's unit tokenizer.
+
+        Args:
+            path: a sound file of any rate and number of channels.
+            alignment: its words with times, if known.
+
+        Returns:
+            The sequence.
+        """
+        from slm_lens.speech.audio import read_audio
+
+        tokenizer = self.unit_tokenizer
+        waveform = read_audio(path, sample_rate_hz=tokenizer.sample_rate_hz)
+        return self.sequence_from_units(tokenizer.encode(waveform), alignment)
+
+    def sequence_from_text(self, text: str) -> SpeechTextSequence:
+        """A written prompt as this model expects it; see `SpeechTextSequence.from_text`.
+
+        Args:
+            text: words with spaces between them.
+
+        Returns:
+            The sequence.
+        """
+        return SpeechTextSequence.from_text(
+            text.split(),
+            self.vocab,
+            marker=self.prompt_format.mark_text_only,
+            bos=self.prompt_format.bos,
+        )
