@@ -29,7 +29,8 @@ def word_unit_spans(
         slamkit, ``tokeniser/interleaving_tokeniser.py`` (Maimon et al. 2025, arXiv:2504.02398).
     """
     return tuple(
-        (bisect_left(unit_ends_s, w.start_s), bisect_right(unit_ends_s, w.end_s)) for w in alignment
+        (bisect_left(unit_ends_s, w.start_s), bisect_right(unit_ends_s, w.end_s))
+        for w in alignment
     )
 
 

@@ -47,9 +47,7 @@ class Alignment:
             if not (math.isfinite(w.start_s) and math.isfinite(w.end_s) and w.start_s >= 0):
                 raise AlignmentError(f"{where}: expected finite times that are not negative.")
             if w.end_s < w.start_s:
-                raise AlignmentError(
-                    f"{where}: ends before it starts. Is the last column a duration?"
-                )
+                raise AlignmentError(f"{where}: ends before it starts. Is the last column a duration?")
             if w.start_s < previous_end_s - 1e-6:
                 raise AlignmentError(
                     f"{where}: starts before the previous word ends ({previous_end_s} s). Expected "
