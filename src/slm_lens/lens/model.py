@@ -17,8 +17,6 @@ class SpeechTextModel(Protocol):
         adapter: TransformerLens adapter, which holds the transform after the unembedding.
         training: whether the model is in training mode.
         vocab: who owns which row of the embedding.
-        W_U: unembedding, ``[d_model, d_vocab]``.
-        b_U: bias of the unembedding, ``[d_vocab]``.
     """
 
     cfg: Any
@@ -27,11 +25,19 @@ class SpeechTextModel(Protocol):
     vocab: SpeechTextVocab
 
     @property
-    def W_U(self) -> Tensor: ...
+    def W_U(self) -> Tensor:
+        """Unembedding."""
+        ...
 
     @property
-    def b_U(self) -> Tensor: ...
+    def b_U(self) -> Tensor:
+        """Bias of the unembedding."""
+        ...
 
-    def get_submodule(self, target: str) -> nn.Module: ...
+    def get_submodule(self, target: str) -> nn.Module:
+        """A part of the model by its TransformerLens name, such as ``ln_final``."""
+        ...
 
-    def run_with_cache(self, *args: Any, **kwargs: Any) -> Any: ...
+    def run_with_cache(self, *args: Any, **kwargs: Any) -> Any:
+        """Logits and the activations at the named hooks."""
+        ...

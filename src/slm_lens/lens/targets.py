@@ -9,9 +9,9 @@ The rules, all seeded:
   the same class (content or function) and whose tokens do not meet the true ones. Frequent words
   are drawn often, so this control has the base rates of the data.
 * **frequency matched**: word types of the same class, other than the true one, whose tokens do
-  not meet the true ones; the `N_NEAREST` with the smallest ``|log(count + 1) - log(true count + 1)|``
-  (ties in random order), of which draws are made with replacement. This control cannot be beaten by
-  a model that only likes frequent words.
+  not meet the true ones; the `N_NEAREST` whose ``log(count + 1)`` is nearest to the true word's
+  (ties in random order), of which draws are made with replacement. A model that only likes
+  frequent words does no better on the true word than on these.
 
 Source: ours; a shuffled control is printed by public logit-lens code on speech models.
 """
@@ -93,8 +93,8 @@ class TargetPlan:
         n_draws: int,
         seed: int,
     ) -> None:
-        self._vocab, self._policy, self._function_words = vocab, policy, function_words
-        self._n_draws = n_draws
+        self._vocab, self._function_words, self._n_draws = vocab, function_words, n_draws
+        self._policy: WordPolicy = policy
         self._rng = np.random.default_rng(seed)
         self._cache: dict[str, TokenSet] = {}
         words = [(u, w.word) for u, x in enumerate(utterances) for w in x.sequence.words]

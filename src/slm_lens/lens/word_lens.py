@@ -60,8 +60,8 @@ class WordLens:
         maximum over the word's positions or read at its last position. Null where there is no
         token, no next word, or the two words' tokens meet.
 
-        ``{shuffled,frequency_matched}_{current,next}_text_{max,last}``: list of ``n_draws`` ranks of
-        control words (rules in `slm_lens.lens.targets`); null where the true rank is null or no
+        ``{shuffled,frequency_matched}_{current,next}_text_{max,last}``: list of ``n_draws`` ranks
+        of control words (rules in `slm_lens.lens.targets`); null where the true rank is null or no
         control word qualifies.
 
         ``{text,speech,other}_{mass,argmax,top10}``: mean over the word's positions of the softmax
@@ -115,7 +115,7 @@ def word_lens(
     utterances: Sequence[Utterance],
     *,
     function_words: frozenset[str],
-    policy: WordPolicy = "first_piece",
+    policy: WordPolicy,
     n_draws: int = 20,
     seed: int = 0,
     word_counts: Mapping[str, int] | None = None,
@@ -192,8 +192,8 @@ def _check_options(
     twice = [name for name, n in names.items() if n > 1]
     if not names or twice:
         raise ValueError(
-            f"word_lens: got {len(utterances)} utterances with repeated names {twice[:4]}, expected "
-            "at least one utterance, each with a name of its own."
+            f"word_lens: got {len(utterances)} utterances with repeated names {twice[:4]}, "
+            "expected at least one utterance, each with a name of its own."
         )
     if n_draws < 0 or batch_size < 1 or chunk_positions < 1:
         raise ValueError(
@@ -211,7 +211,11 @@ def _check_options(
 def _spoken_words(
     plan: TargetPlan, utterances: Sequence[Utterance]
 ) -> tuple[list[list[WordTargets]], Counter[str]]:
-    """Targets of every spoken word that has a position, and the spoken words that have none."""
+    """Targets of every spoken word that has a position, and the spoken words that have none.
+
+    Raises:
+        ValueError: a span outside its sequence, or no spoken word with a position.
+    """
     words: list[list[WordTargets]] = []
     skipped: Counter[str] = Counter()
     for u, utterance in enumerate(utterances):

@@ -64,7 +64,7 @@ def ranks_of_targets(
 
     Source:
         Ours; the rank is that of `transformer_lens.tools.analysis.logit_lens` plus 1.
-    """
+    """  # noqa: DOC502 (raised by _check_targets)
     real = targets != NO_TARGET
     ids = targets.where(real, torch.zeros_like(targets))
     _check_targets(ids[real], logits.shape[-1], subsets)
