@@ -12,10 +12,10 @@ def raw_states(model, tokens):
     """
     seen = []
 
-    def before(module, args):
+    def before(_module, args):
         seen.append(args[0])
 
-    def after(module, args, output):
+    def after(_module, _args, output):
         seen.append(output[0] if isinstance(output, tuple) else output)
 
     layers = model.model.layers

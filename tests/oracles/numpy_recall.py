@@ -55,9 +55,7 @@ def recalls(data):
                         for pool, scores in pooled.items():
                             r = rank(scores, data[f"{target}_{u}"][w], competes)
                             for k in KS:
-                                curve = hits.setdefault(
-                                    (target, vocab, pool, k), [0] * len(states)
-                                )
+                                curve = hits.setdefault((target, vocab, pool, k), [0] * len(states))
                                 curve[layer] += r <= k
         u += 1
     return {key: [h / n[key[0]] for h in curve] for key, curve in hits.items()}
@@ -66,4 +64,4 @@ def recalls(data):
 if __name__ == "__main__":
     with np.load(sys.argv[1]) as loaded:
         for key, curve in recalls(dict(loaded)).items():
-            print(*key, *(f"{x:.4f}" for x in curve))
+            sys.stdout.write(" ".join([*map(str, key), *(f"{x:.4f}" for x in curve)]) + "\n")

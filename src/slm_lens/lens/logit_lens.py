@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from slm_lens.lens.model import SpeechTextModel
+from slm_lens.lens.model import LensModel
 
 # Largest difference between the last layer's lens and the model's logits, over the largest
 # deviation of those logits from their mean. Measured on random Qwen2 models on a CPU (3, 4 and 8
@@ -43,7 +43,7 @@ class LogitLens:
         nostalgebraist 2020.
     """
 
-    def __init__(self, model: SpeechTextModel) -> None:
+    def __init__(self, model: LensModel) -> None:
         if model.training:
             raise ValueError(
                 "LogitLens: got a model in training mode, expected evaluation mode (dropout would "
@@ -109,7 +109,7 @@ class LogitLens:
 
 
 def residual_stack(
-    model: SpeechTextModel,
+    model: LensModel,
     tokens: Int[Tensor, "batch pos"],
     attention_mask: Bool[Tensor, "batch pos"] | None = None,
 ) -> Float[Tensor, "layer batch pos d_model"]:
@@ -137,7 +137,7 @@ def residual_stack(
 
 @torch.no_grad()
 def stack_and_check(
-    model: SpeechTextModel,
+    model: LensModel,
     lens: LogitLens,
     tokens: Int[Tensor, "batch pos"],
     attention_mask: Bool[Tensor, "batch pos"] | None,

@@ -8,21 +8,19 @@ from slm_lens.vocab import SpeechTextVocab
 
 
 @runtime_checkable
-class SpeechTextModel(Protocol):
-    """A TransformerLens bridge that knows its vocabulary.
+class LensModel(Protocol):
+    """A TransformerLens bridge, as far as a lens uses it.
 
     Attributes:
         cfg: TransformerLens configuration (``n_layers``, ``d_model``, ``d_vocab``, ``device``,
             ``model_name``).
         adapter: TransformerLens adapter, which holds the transform after the unembedding.
         training: whether the model is in training mode.
-        vocab: who owns which row of the embedding.
     """
 
     cfg: Any
     adapter: Any
     training: bool
-    vocab: SpeechTextVocab
 
     @property
     def W_U(self) -> Tensor:
@@ -41,3 +39,14 @@ class SpeechTextModel(Protocol):
     def run_with_cache(self, *args: Any, **kwargs: Any) -> Any:
         """Logits and the activations at the named hooks."""
         ...
+
+
+@runtime_checkable
+class SpeechTextModel(LensModel, Protocol):
+    """A bridge that knows its vocabulary.
+
+    Attributes:
+        vocab: who owns which row of the embedding.
+    """
+
+    vocab: SpeechTextVocab

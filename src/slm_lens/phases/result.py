@@ -143,7 +143,7 @@ class Phases:
         keys = {"measure": measure, "control": control, "vocab": vocab, "pool": pool, "k": k}
         rows = self.curves.filter(*(pl.col(c).eq_missing(pl.lit(v)) for c, v in keys.items()))
         if rows.is_empty():
-            known = self.curves.select(keys).unique(maintain_order=True)
+            known = self.curves.select(list(keys)).unique(maintain_order=True)
             near = known.filter(pl.col("measure") == measure)
             shown = (known.select("measure").unique() if near.is_empty() else near).rows()
             raise LookupError(f"curve: got {keys}, expected one of {shown}.")

@@ -1,6 +1,7 @@
 """A tiny random Qwen2 (grouped queries, tied), wrapped, and a handful of spoken sentences."""
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,7 +87,7 @@ def make_hf_model(seed=0, *, n_layers=3, d_vocab=D_VOCAB):
     return model
 
 
-def wrap(hf, vocab):
+def wrap(hf, vocab) -> Any:
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     bridge = build_bridge_from_module(
