@@ -1,0 +1,52 @@
+"""What a lens needs of a model."""
+
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from slm_lens.vocab import SpeechTextVocab
+
+
+@runtime_checkable
+class LensModel(Protocol):
+    """A TransformerLens bridge, as far as a lens uses it.
+
+    Attributes:
+        cfg: TransformerLens configuration (``n_layers``, ``d_model``, ``d_vocab``, ``device``,
+            ``model_name``).
+        adapter: TransformerLens adapter, which holds the transform after the unembedding.
+        training: whether the model is in training mode.
+    """
+
+    cfg: Any
+    adapter: Any
+    training: bool
+
+    @property
+    def W_U(self) -> Tensor:
+        """Unembedding."""
+        ...
+
+    @property
+    def b_U(self) -> Tensor:
+        """Bias of the unembedding."""
+        ...
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """A part of the model by its TransformerLens name, such as ``ln_final``."""
+        ...
+
+    def run_with_cache(self, *args: Any, **kwargs: Any) -> Any:
+        """Logits and the activations at the named hooks."""
+        ...
+
+
+@runtime_checkable
+class SpeechTextModel(LensModel, Protocol):
+    """A bridge that knows its vocabulary.
+
+    Attributes:
+        vocab: who owns which row of the embedding.
+    """
+
+    vocab: SpeechTextVocab

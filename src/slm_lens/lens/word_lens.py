@@ -1,0 +1,250 @@
+"""`WordLens`: what each layer makes of each spoken word, as a tidy table.
+
+For every spoken word and every layer: logits at the word's positions (`LogitLens`), pooled over
+the positions, and in them the rank of the word itself, of the word that follows, and of control
+words; the share of each modality; and the rank of the speech unit that really comes next.
+
+Memory: at most ``chunk_positions`` rows of ``d_vocab`` logits exist at once, for one layer.
+
+Source: ours, after Sternberg, Maimon and Adi 2026, arXiv:2606.22473 (current- and next-word
+recall, modality preference); their exact definitions are not public, so every choice is a named
+option here.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import polars as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from slm_lens._atomic import write_atomically
+from slm_lens.lens._read_words import WordReader, WordReadout
+from slm_lens.lens._word_table import build_table
+from slm_lens.lens.logit_lens import LogitLens, stack_and_check
+from slm_lens.lens.model import SpeechTextModel
+from slm_lens.lens.targets import TargetPlan, WordTargets
+from slm_lens.sequence.utterance import Utterance
+from slm_lens.vocab import WordPolicy
+
+
+@dataclass(frozen=True, eq=False)
+class WordLens:
+    """One row for each utterance, spoken word and layer.
+
+    Attributes:
+        table: the rows; columns below.
+        model: name of the model.
+        n_layers: blocks of the model; layers run from 0 (embeddings) to ``n_layers``.
+        d_vocab: rows of the embedding.
+        n_text: text rows.
+        n_speech: speech rows.
+        policy: which tokens count as a word.
+        n_draws: control words per word and kind of control.
+        seed: seed of the control draws.
+        words_without_tokens: words for which the policy finds no token, and how often each is
+            spoken; their rows have null ranks, and they count in no recall.
+        words_without_positions: spoken words that no position carries; they have no rows.
+
+    Columns of the table:
+        ``utterance``, ``word_index`` (among all words of the utterance), ``word``, ``next_word``
+        (null for the last), ``next_modality``, ``is_content``, ``next_is_content``, ``layer``,
+        ``n_positions``, ``n_targets_current``, ``n_targets_next``, ``next_targets_meet``.
+
+        ``rank_{current,next}_{text,full}_{max,last}``: rank, from 1, of the word's best token among
+        text rows or all rows (unused ones too, as in the model's softmax), in logits pooled by
+        maximum over the word's positions or read at its last position. Null where there is no
+        token, no next word, or the two words' tokens meet.
+
+        ``{shuffled,frequency_matched}_{current,next}_text_{max,last}``: list of ``n_draws`` ranks
+        of control words (rules in `slm_lens.lens.targets`); null where the true rank is null or no
+        control word qualifies.
+
+        ``{text,speech,other}_{mass,argmax,top10}``: mean over the word's positions of the softmax
+        mass, of "the top token is of this modality", and of the share of the top 10.
+
+        ``rank_next_unit``: rank among speech rows of the token that follows the word's *last*
+        position; ``reciprocal_rank_next_unit``: mean of 1 / rank over the word's positions;
+        ``next_unit_hit``: share of positions at which that token is the top of *all* rows.
+        Positions that no speech token follows are left out; null when none is left.
+    """
+
+    table: pl.DataFrame
+    model: str
+    n_layers: int
+    d_vocab: int
+    n_text: int
+    n_speech: int
+    policy: WordPolicy
+    n_draws: int
+    seed: int
+    words_without_tokens: Mapping[str, int]
+    words_without_positions: Mapping[str, int]
+
+    def write(self, folder: Path) -> None:
+        """Write ``word_lens.parquet`` and ``word_lens.json``; an interruption leaves no part.
+
+        Args:
+            folder: made if needed; earlier files are replaced.
+        """
+        names = [f.name for f in fields(self) if f.name != "table"]
+        text = json.dumps({n: self.__dict__[n] for n in names}, indent=2, ensure_ascii=False)
+        write_atomically(folder / "word_lens.parquet", self.table.write_parquet)
+        write_atomically(folder / "word_lens.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def read_word_lens(folder: Path) -> WordLens:
+    """Read what `WordLens.write` wrote.
+
+    Args:
+        folder: where it was written.
+
+    Returns:
+        The same table and facts.
+    """
+    meta = json.loads((folder / "word_lens.json").read_text(encoding="utf-8"))
+    return WordLens(table=pl.read_parquet(folder / "word_lens.parquet"), **meta)
+
+
+def word_lens(
+    model: SpeechTextModel,
+    utterances: Sequence[Utterance],
+    *,
+    function_words: frozenset[str],
+    policy: WordPolicy,
+    n_draws: int = 20,
+    seed: int = 0,
+    word_counts: Mapping[str, int] | None = None,
+    batch_size: int = 1,
+    chunk_positions: int = 64,
+) -> WordLens:
+    """Read every spoken word at every layer.
+
+    Args:
+        model: the model, in evaluation mode.
+        utterances: what to read; names must differ.
+        function_words: lower-case words that are not content words, e.g.
+            `slm_lens.sequence.function_words.ENGLISH_FUNCTION_WORDS`.
+        policy: which tokens count as a word.
+        n_draws: control words for each word and kind of control; 0 for none.
+        seed: seed of the control draws.
+        word_counts: corpus counts (lower-case words) for the frequency-matched controls; None
+            counts over ``utterances``.
+        batch_size: utterances in one forward pass, padded on the right. Changes numbers by
+            rounding only.
+        chunk_positions: positions whose logits are held at once (a longer word is held whole).
+
+    Returns:
+        The table, with the counts of words that could not be read.
+
+    Raises:
+        ValueError: no utterance, a name that occurs twice, no spoken word with a position, a span
+            outside its sequence, controls wanted for a single utterance, an option out of range,
+            or a model that `residual_stack` refuses.
+
+    Source:
+        Ours.
+    """  # noqa: DOC502 (some raised by the helpers)
+    _check_options(utterances, n_draws, batch_size, chunk_positions)
+    plan = TargetPlan(
+        model.vocab,
+        utterances,
+        policy=policy,
+        function_words=function_words,
+        word_counts=word_counts,
+        n_draws=n_draws,
+        seed=seed,
+    )
+    words, skipped = _spoken_words(plan, utterances)
+    reader = WordReader(model.vocab, LogitLens(model), n_draws, chunk_positions)
+    readouts: list[WordReadout] = []
+    for first in range(0, len(utterances), batch_size):
+        batch = range(first, min(first + batch_size, len(utterances)))
+        stack = _run([utterances[u] for u in batch], model, reader.lens)
+        for row, u in enumerate(batch):
+            if words[u]:
+                tokens = utterances[u].sequence.tokens
+                readouts.append(reader.read(stack[:, row, : len(tokens)], tokens, words[u]))
+    flat = [w for per_utterance in words for w in per_utterance]
+    return WordLens(
+        table=build_table([x.name for x in utterances], flat, readouts),
+        model=model.cfg.model_name,
+        n_layers=model.cfg.n_layers,
+        d_vocab=model.vocab.d_vocab,
+        n_text=int(model.vocab.mask("text").sum()),
+        n_speech=int(model.vocab.mask("speech").sum()),
+        policy=policy,
+        n_draws=n_draws,
+        seed=seed,
+        words_without_tokens=dict(Counter(w.span.word for w in flat if not w.current)),
+        words_without_positions=dict(skipped),
+    )
+
+
+def _check_options(
+    utterances: Sequence[Utterance], n_draws: int, batch_size: int, chunk_positions: int
+) -> None:
+    names = Counter(x.name for x in utterances)
+    twice = [name for name, n in names.items() if n > 1]
+    if not names or twice:
+        raise ValueError(
+            f"word_lens: got {len(utterances)} utterances with repeated names {twice[:4]}, "
+            "expected at least one utterance, each with a name of its own."
+        )
+    if n_draws < 0 or batch_size < 1 or chunk_positions < 1:
+        raise ValueError(
+            f"word_lens: got n_draws={n_draws}, batch_size={batch_size}, chunk_positions="
+            f"{chunk_positions}; expected n_draws >= 0, batch_size >= 1, chunk_positions >= 1."
+        )
+    if n_draws and len(utterances) == 1:
+        raise ValueError(
+            "word_lens: got one utterance with n_draws="
+            f"{n_draws}, expected at least two: shuffled control words come from other utterances. "
+            "Give more utterances, or n_draws=0 for ranks without controls."
+        )
+
+
+def _spoken_words(
+    plan: TargetPlan, utterances: Sequence[Utterance]
+) -> tuple[list[list[WordTargets]], Counter[str]]:
+    """Targets of every spoken word that has a position, and the spoken words that have none.
+
+    Raises:
+        ValueError: a span outside its sequence, or no spoken word with a position.
+    """
+    words: list[list[WordTargets]] = []
+    skipped: Counter[str] = Counter()
+    for u, utterance in enumerate(utterances):
+        n_tokens = len(utterance.sequence.tokens)
+        words.append([])
+        for i, w in enumerate(utterance.sequence.words):
+            if not 0 <= w.start <= w.end <= n_tokens:
+                raise ValueError(
+                    f"word_lens: {utterance.name!r} has {w.word!r} at positions [{w.start}, "
+                    f"{w.end}), expected a span within its {n_tokens} tokens."
+                )
+            if w.modality == "speech" and w.start == w.end:
+                skipped[w.word] += 1
+            elif w.modality == "speech":
+                words[u].append(plan.word(u, utterance.sequence.words, i))
+    if not any(words):
+        raise ValueError(
+            f"word_lens: found no spoken word with a position in {len(utterances)} utterances, "
+            "expected at least one. Are the words of the sequences marked 'speech'?"
+        )
+    return words, skipped
+
+
+def _run(
+    utterances: list[Utterance], model: SpeechTextModel, lens: LogitLens
+) -> Float[Tensor, "layer batch pos d_model"]:
+    rows = [x.sequence.tokens for x in utterances]
+    tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    real = torch.nn.utils.rnn.pad_sequence(
+        [torch.ones_like(r, dtype=torch.bool) for r in rows], batch_first=True
+    )
+    return stack_and_check(model, lens, tokens, real)
