@@ -15,7 +15,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write: writes the whole file to the path that it is given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # The ending stays: numpy, for one, would append its own to any other.
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
         write(part)
         os.replace(part, path)  # noqa: PTH105 (Path.replace is the same call; os.replace says atomic)

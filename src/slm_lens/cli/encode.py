@@ -17,11 +17,13 @@ def encode(
     from rich.console import Console
     from rich.table import Table
 
-    import slm_lens
+    from slm_lens.model.load import load
+    from slm_lens.speech.alignment_files import read_alignment
+    from slm_lens.speech.audio import read_audio
 
-    slm = slm_lens.load(model)
+    slm = load(model)
     tokenizer = slm.unit_tokenizer
-    waveform = slm_lens.read_audio(audio, sample_rate_hz=tokenizer.sample_rate_hz)
+    waveform = read_audio(audio, sample_rate_hz=tokenizer.sample_rate_hz)
     units = tokenizer.encode(waveform)
     console = Console()
     console.print(
@@ -31,7 +33,7 @@ def encode(
     if alignment is None:
         console.print(" ".join(map(str, units.ids.tolist())))
         return
-    words = slm_lens.read_alignment(alignment, clip_duration_s=units.duration_s)
+    words = read_alignment(alignment, clip_duration_s=units.duration_s)
     sequence = slm.sequence_from_units(units, words)
     table = Table("word", "start s", "end s", "units")
     for w in sequence.words:

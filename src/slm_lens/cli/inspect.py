@@ -15,10 +15,10 @@ def inspect(
     from rich.console import Console
     from rich.table import Table
 
-    import slm_lens
     from slm_lens.model.describe import describe_model
+    from slm_lens.model.load import load
 
-    described = describe_model(slm_lens.load(model, text_tokenizer=text_tokenizer))
+    described = describe_model(load(model, text_tokenizer=text_tokenizer))
     console = Console()
     for title, rows in described.items():
         table = Table("", "", title=title, show_header=False, title_justify="left")

@@ -13,7 +13,7 @@ class RecipeName(StrEnum):
     """Recipes that can be trained."""
 
     organism = "organism"
-    control = "control"
+    control = "organism-control"
     smoke = "smoke"
 
 
@@ -22,8 +22,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, corpus and the model.")],
     recipe: Annotated[
         RecipeName,
-        typer.Option(help="organism; control (goes on from a finished organism, with supervised "
-                     "transcription); smoke (seconds, for trying the command)."),
+        typer.Option(help="organism; organism-control (goes on from an organism in the same folder, with "
+                     "supervised transcription); smoke (seconds, for trying the command)."),
     ] = RecipeName.organism,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that speak the corpus.")] = 2,

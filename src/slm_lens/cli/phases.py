@@ -38,12 +38,12 @@ def phases(
     seed: Annotated[int, typer.Option(help="Seed of controls and resamples.")] = 0,
 ) -> None:
     """Find the layers of transcription, next word and return to speech."""
-    import slm_lens
     from slm_lens.corpus.folder import read_utterances
+    from slm_lens.model.load import load
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
 
-    slm = slm_lens.load(model, text_tokenizer=text_tokenizer)
+    slm = load(model, text_tokenizer=text_tokenizer)
     study = study_phases(
         slm,
         read_utterances(slm, data),
@@ -60,14 +60,13 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for tables and figure.")] = Path("runs/demo"),
 ) -> None:
     """Phases of the embedded organism and of its positive control, on the held-out clips."""
-    import slm_lens
     from slm_lens.corpus.folder import HELD_OUT, read_utterances
-    from slm_lens.model.load import EMBEDDED
+    from slm_lens.model.load import EMBEDDED, load
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
 
     studies = []
     for name in EMBEDDED:
-        slm = slm_lens.load(name)
+        slm = load(name)
         studies.append(study_phases(slm, read_utterances(slm, HELD_OUT), batch_size=10))
     report_phases(studies, out)

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from rich.progress import Progress
 from torch import Tensor
 
+from slm_lens._atomic import write_atomically
 from slm_lens.organism.language import StoryTeller
 from slm_lens.sequence.spans import word_unit_spans
 from slm_lens.speech.alignment import AlignedWord, Alignment
@@ -214,16 +215,14 @@ def to_spoken_story(clip: SpokenText, tokenizer: MfccKMeans) -> SpokenStory:
 
 
 def _write(path: Path, tokenizer: MfccKMeans, stories: list[SpokenStory]) -> None:
-    temporary = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        temporary,
-        centroids=tokenizer.centroids.numpy(),
-        words=np.array([" ".join(s.words) for s in stories]),
-        units=np.concatenate([s.units for s in stories]),
-        n_units=np.array([len(s.units) for s in stories]),
-        spans=np.concatenate([np.array(s.spans, dtype=np.int32) for s in stories]),
-    )
-    temporary.replace(path)
+    arrays = {
+        "centroids": tokenizer.centroids.numpy(),
+        "words": np.array([" ".join(s.words) for s in stories]),
+        "units": np.concatenate([s.units for s in stories]),
+        "n_units": np.array([len(s.units) for s in stories]),
+        "spans": np.concatenate([np.array(s.spans, dtype=np.int32) for s in stories]),
+    }
+    write_atomically(path, lambda part: np.savez_compressed(part, **arrays))
 
 
 def _read(path: Path, tokenizer: MfccKMeans, n_stories: int) -> list[SpokenStory]:

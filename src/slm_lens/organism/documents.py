@@ -1,7 +1,7 @@
 """Training documents: written, spoken, mixed, and (for the control) spoken then written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal, get_args
 
@@ -17,6 +17,9 @@ from slm_lens.sequence.spans import select_spoken_words
 
 DocumentKind = Literal["text", "interleaved", "speech", "transcribed"]
 DOCUMENT_KINDS: tuple[DocumentKind, ...] = get_args(DocumentKind)
+
+NO_WORD = -100
+"""Marks positions without a word; cross-entropy leaves them out."""
 
 _FUNCTION_WORDS = frozenset(WORDS["function"])
 _N_WRITTEN_STORIES = 20_000
@@ -42,7 +45,7 @@ class Mixture:
     interleaved: float = 0.0
     speech: float = 0.0
     transcribed: float = 0.0
-    spelled_share: float = 0.3
+    spelled_share: float = 0.0
     mean_span_words: float = 2.0
     speech_share: float = 0.5
     marked_share: float = 0.5
@@ -52,6 +55,30 @@ class Mixture:
         """Probability of each of `DOCUMENT_KINDS`."""
         raw = np.array([self.text, self.interleaved, self.speech, self.transcribed])
         return raw / raw.sum()
+
+
+@dataclass
+class Document:
+    """A document while it is written.
+
+    Attributes:
+        tokens: token ids.
+        spoken_words: the written form of the word that is spoken at a position, `NO_WORD` where
+            none is.
+    """
+
+    tokens: list[int] = field(default_factory=list)
+    spoken_words: list[int] = field(default_factory=list)
+
+    def add(self, tokens: Sequence[int], spoken_words: Sequence[int] | None = None) -> None:
+        """Append tokens.
+
+        Args:
+            tokens: token ids.
+            spoken_words: the word at each; None for none.
+        """
+        self.tokens += tokens
+        self.spoken_words += [NO_WORD] * len(tokens) if spoken_words is None else spoken_words
 
 
 class DocumentWriter:
@@ -76,7 +103,7 @@ class DocumentWriter:
 
     def rows(
         self, mixture: Mixture, n_rows: int, n_positions: int, generator: np.random.Generator
-    ) -> Int[Tensor, "n_rows n_positions"]:
+    ) -> tuple[Int[Tensor, "n_rows n_positions"], Int[Tensor, "n_rows n_positions"]]:
         """Documents packed end to end; every row begins with a new document.
 
         Args:
@@ -86,17 +113,21 @@ class DocumentWriter:
             generator: source of randomness.
 
         Returns:
-            Token ids without padding.
+            Token ids without padding; and for the later half of each spoken word's positions the
+            token id of the written word, `NO_WORD` elsewhere.
         """
-        rows = np.empty((n_rows, n_positions), dtype=np.int64)
-        for row in rows:
+        rows = np.empty((2, n_rows, n_positions), dtype=np.int64)
+        for r in range(n_rows):
             tokens: list[int] = []
+            words: list[int] = []
             while len(tokens) < n_positions:
-                tokens += [*self.document(mixture, generator), self._eos]
-            row[:] = tokens[:n_positions]
-        return torch.from_numpy(rows)
+                document = self.document(mixture, generator)
+                tokens += [*document.tokens, self._eos]
+                words += [*document.spoken_words, NO_WORD]
+            rows[0, r], rows[1, r] = tokens[:n_positions], words[:n_positions]
+        return torch.from_numpy(rows[0]), torch.from_numpy(rows[1])
 
-    def document(self, mixture: Mixture, generator: np.random.Generator) -> list[int]:
+    def document(self, mixture: Mixture, generator: np.random.Generator) -> "Document":
         """One document without its end token.
 
         Args:
@@ -104,47 +135,59 @@ class DocumentWriter:
             generator: source of randomness.
 
         Returns:
-            Token ids.
+            The document.
         """
         kind = DOCUMENT_KINDS[generator.choice(len(DOCUMENT_KINDS), p=mixture.weights)]
         marked = self._text >= 0 and generator.random() < mixture.marked_share
+        document = Document()
         if kind == "text":
             index = int(generator.integers(_N_WRITTEN_STORIES))
             words = " ".join(training_story(index, spoken=False)).split()
-            return [self._text] * marked + self._written(words, mixture, generator)
+            document.add([self._text] * marked)
+            document.add(self._written(words, mixture, generator))
+            return document
         story = self.stories[generator.integers(len(self.stories))]
-        if kind == "speech":
-            return [self._speech] * marked + self._spoken(story, 0, len(story.words))
+        if kind == "interleaved":
+            self._interleave(document, story, mixture, generator)
+            return document
+        document.add([self._speech] * (marked or kind == "transcribed"))
+        self._speak(document, story, 0, len(story.words))
         if kind == "transcribed":
-            spoken = self._spoken(story, 0, len(story.words))
-            written = [self._word[w] for w in story.words]
-            return [self._speech, *spoken, self._text, *written]
-        return self._interleaved(story, mixture, generator)
+            document.add([self._text, *(self._word[w] for w in story.words)])
+        return document
 
-    def _interleaved(
-        self, story: SpokenStory, mixture: Mixture, generator: np.random.Generator
-    ) -> list[int]:
+    def _interleave(
+        self,
+        document: "Document",
+        story: SpokenStory,
+        mixture: Mixture,
+        generator: np.random.Generator,
+    ) -> None:
         spoken = select_spoken_words(
             len(story.words),
             mean_span_words=mixture.mean_span_words,
             speech_share=mixture.speech_share,
             generator=generator,
         )
-        tokens: list[int] = []
         start = 0
         for is_spoken, run in groupby(spoken):
             end = start + len(list(run))
             if is_spoken:
-                tokens += [self._speech, *self._spoken(story, start, end)]
+                document.add([self._speech])
+                self._speak(document, story, start, end)
             else:
                 written = self._written(story.words[start:end], mixture, generator)
-                tokens += [self._text, *written]
+                document.add([self._text, *written])
             start = end
-        return tokens
 
-    def _spoken(self, story: SpokenStory, start: int, end: int) -> list[int]:
-        units = story.units[story.spans[start][0] : story.spans[end - 1][1]]
-        return (units.astype(np.int64) + self._first_unit).tolist()
+    def _speak(self, document: "Document", story: SpokenStory, start: int, end: int) -> None:
+        first, last = story.spans[start][0], story.spans[end - 1][1]
+        tokens = (story.units[first:last].astype(np.int64) + self._first_unit).tolist()
+        words = [NO_WORD] * len(tokens)
+        for word, (a, b) in zip(story.words[start:end], story.spans[start:end], strict=True):
+            for position in range((a + b) // 2, b):
+                words[position - first] = self._word[word]
+        document.add(tokens, words)
 
     def _written(
         self, words: Sequence[str], mixture: Mixture, generator: np.random.Generator

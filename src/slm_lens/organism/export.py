@@ -1,8 +1,6 @@
 """Write a trained organism as a checkpoint folder in the slamkit interleaved layout."""
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import Qwen2ForCausalLM
 
+from slm_lens._atomic import write_atomically
 from slm_lens.organism.corpus import N_UNITS
-from slm_lens.organism.tokenizer import speech_text_tokenizer, text_tokenizer
+from slm_lens.organism.tokenizer import n_text_tokens, speech_text_tokenizer
 from slm_lens.speech.mfcc import MfccKMeans
 
 
@@ -38,9 +37,10 @@ def export_organism(
         for name, tensor in model.state_dict().items()
         if name != "lm_head.weight"  # tied to the embedding
     }
-    part = folder / "model.safetensors.part"
-    save_file(weights, part, metadata={"format": "pt"})
-    os.replace(part, folder / "model.safetensors")
+    write_atomically(
+        folder / "model.safetensors",
+        lambda part: save_file(weights, part, metadata={"format": "pt"}),
+    )
     speech_text_tokenizer(N_UNITS).save_pretrained(folder)
     unit_tokenizer.save(folder)
     _write_json(folder / "card.json", card)
@@ -55,7 +55,7 @@ def _slamkit_config(model: Qwen2ForCausalLM) -> dict[str, Any]:
         "model_type": "qwen2",
         "rope_theta": rope["rope_theta"],
         "tie_word_embeddings": True,
-        "vocab_size": len(text_tokenizer()),
+        "vocab_size": n_text_tokens(),
     }
     return {
         "architectures": ["UnitLM"],
@@ -70,10 +70,5 @@ def _slamkit_config(model: Qwen2ForCausalLM) -> dict[str, Any]:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8"
-    ) as part:
-        json.dump(content, part, indent=1)
-        part.write("\n")
-    Path(part.name).chmod(0o644)
-    os.replace(part.name, path)
+    text = json.dumps(content, indent=1) + "\n"
+    write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))

@@ -1,6 +1,7 @@
 """The organism's text tokenizer: whole words with their leading space, and letters."""
 
 import string
+from functools import cache
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -31,6 +32,16 @@ def text_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
     )
+
+
+@cache
+def n_text_tokens() -> int:
+    """Rows of the text vocabulary, special tokens included.
+
+    Returns:
+        Number of rows; the first unit has this id.
+    """
+    return len(text_tokenizer())
 
 
 def speech_text_tokenizer(n_units: int) -> PreTrainedTokenizerFast:

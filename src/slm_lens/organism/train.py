@@ -11,7 +11,6 @@ Source: Maimon et al. 2025, arXiv:2504.02398 (text initialisation, Poisson inter
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -25,10 +24,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from slm_lens._atomic import write_atomically
 from slm_lens.organism.corpus import N_UNITS, SpokenStory
-from slm_lens.organism.documents import DocumentWriter
+from slm_lens.organism.documents import NO_WORD, DocumentWriter
 from slm_lens.organism.recipe import Recipe, Stage
-from slm_lens.organism.tokenizer import speech_text_tokenizer, text_tokenizer
+from slm_lens.organism.tokenizer import (
+    n_text_tokens,
+    speech_text_tokenizer,
+    text_tokenizer,
+)
 
 
 def new_text_model(recipe: Recipe) -> Qwen2ForCausalLM:
@@ -42,7 +46,7 @@ def new_text_model(recipe: Recipe) -> Qwen2ForCausalLM:
     """
     torch.manual_seed(recipe.seed)
     config = Qwen2Config(
-        vocab_size=len(text_tokenizer()),
+        vocab_size=n_text_tokens(),
         hidden_size=recipe.d_model,
         intermediate_size=recipe.d_mlp,
         num_hidden_layers=recipe.n_layers,
@@ -55,23 +59,43 @@ def new_text_model(recipe: Recipe) -> Qwen2ForCausalLM:
         eos_token_id=1,
     )
     config.architectures = ["Qwen2ForCausalLM"]
-    return Qwen2ForCausalLM(config)
+    model = Qwen2ForCausalLM(config)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.normal_(0, recipe.embedding_std)
+        model.model.norm.weight.fill_(recipe.final_norm_gain)
+    return model
 
 
-def next_token_loss(
-    model: Qwen2ForCausalLM, tokens: Int[Tensor, "batch pos"]
+def training_loss(
+    model: Qwen2ForCausalLM,
+    tokens: Int[Tensor, "batch pos"],
+    spoken_words: Int[Tensor, "batch pos"],
+    *,
+    transcription_layer: int | None,
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy of every token given those before it.
 
     Args:
         model: the model.
         tokens: token ids without padding.
+        spoken_words: token id of the word spoken at a position, `NO_WORD` elsewhere.
+        transcription_layer: adds the cross-entropy of the spoken word under the logit lens of
+            this layer, among text rows; None for none.
 
     Returns:
         Nats a token.
     """
-    logits = model(tokens[:, :-1], use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
+    supervised = transcription_layer is not None
+    out = model(tokens[:, :-1], use_cache=False, output_hidden_states=supervised)
+    cross_entropy = torch.nn.functional.cross_entropy
+    loss = cross_entropy(out.logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
+    if supervised:
+        text_rows = model.get_input_embeddings().weight[: n_text_tokens()]
+        lens = model.model.norm(out.hidden_states[transcription_layer]) @ text_rows.T
+        loss = loss + cross_entropy(
+            lens.flatten(0, 1).float(), spoken_words[:, :-1].flatten(), ignore_index=NO_WORD
+        )
+    return loss
 
 
 class Trainer:
@@ -142,10 +166,10 @@ class Trainer:
         saved_at_s = time.monotonic()
         while self.step < stage.n_steps:
             generator = np.random.default_rng([self.recipe.seed, self.stage_index, self.step])
-            tokens = writer.rows(
+            tokens, words = writer.rows(
                 stage.mixture, self.recipe.n_rows, self.recipe.n_positions, generator
             )
-            loss = self._train_step(stage, tokens.to(self.device))
+            loss = self._train_step(stage, tokens.to(self.device), words.to(self.device))
             self.step += 1
             self.losses.append(loss)
             show(loss)
@@ -153,10 +177,14 @@ class Trainer:
                 self._save()
                 saved_at_s = time.monotonic()
 
-    def _train_step(self, stage: Stage, tokens: Int[Tensor, "batch pos"]) -> float:
+    def _train_step(
+        self, stage: Stage, tokens: Int[Tensor, "batch pos"], words: Int[Tensor, "batch pos"]
+    ) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(stage, self.step)
-        loss = next_token_loss(self.model, tokens)
+        loss = training_loss(
+            self.model, tokens, words, transcription_layer=stage.transcription_layer
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         slow = stage.text_learning_ratio < 1
@@ -171,7 +199,7 @@ class Trainer:
     def _slow_down(self, before: list[Tensor], ratio: float) -> None:
         """Shorten this step for everything but the new rows of the embedding."""
         embedding = self.model.get_input_embeddings().weight
-        n_text = len(text_tokenizer())
+        n_text = n_text_tokens()
         for parameter, old in zip(self.model.parameters(), before, strict=True):
             if parameter is embedding:
                 parameter[:n_text].lerp_(old[:n_text], 1 - ratio)
@@ -185,12 +213,13 @@ class Trainer:
         self._optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
-            self.model.parameters(),
-            lr=0.0,
-            betas=self.recipe.betas,
-            weight_decay=self.recipe.weight_decay,
-        )
+        embedding = self.model.get_input_embeddings().weight
+        body = [p for p in self.model.parameters() if p is not embedding]
+        groups = [
+            {"params": body, "weight_decay": self.recipe.weight_decay},
+            {"params": [embedding], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=0.0, betas=self.recipe.betas)
 
     def _save(self) -> None:
         state = {
@@ -202,9 +231,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        temporary = self.checkpoint.with_suffix(".part")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        write_atomically(self.checkpoint, lambda part: torch.save(state, part))
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
