@@ -43,7 +43,8 @@ def load_centroids(path: str | Path) -> Float[Tensor, "n_units d_model"]:
     where = f"load_centroids: {path}"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{where}: got no such file, expected centroids in .safetensors or .npy. Check the path."
+            f"{where}: got no such file, expected centroids in .safetensors or .npy. Check the "
+            "path."
         )
     with path.open("rb") as file:
         looks_pickled = file.read(1) in _PICKLE_STARTS
@@ -53,7 +54,7 @@ def load_centroids(path: str | Path) -> Float[Tensor, "n_units d_model"]:
         found = load_file(path) if path.suffix == ".safetensors" else _load_npy(path)
     except (SafetensorError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(
-            f"{where}: got a file that is not whole {path.suffix} data ({error}), expected an "
+            f"{where}: got a file that cannot be read as {path.suffix} ({error}), expected one "
             "array of floats. Write it again from the k-means centroids."
         ) from None
     if CENTROIDS_KEY not in found:
@@ -112,9 +113,16 @@ def checked_centroids(
 
 
 def _load_npy(path: Path) -> dict[str, Tensor]:
+    """The array under the name that it would have in safetensors.
+
+    Raises:
+        ValueError: an archive, a pickle or no floats.
+    """
     array = np.load(path, allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise ValueError("it is an .npz archive")
     if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"dtype {array.dtype}")
+        raise ValueError(f"its dtype is {array.dtype}")
     return {CENTROIDS_KEY: torch.from_numpy(array.astype(np.float32))}
 
 

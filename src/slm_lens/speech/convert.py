@@ -37,7 +37,7 @@ def convert_kmeans(
 
     Source:
         slamkit ``hubert_feature_extractor.py`` for what the published files hold.
-    """
+    """  # noqa: DOC502 (raised by _unpickle)
     joblib_path = Path(joblib_path)
     where = f"convert_kmeans: {joblib_path}"
     if not allow_pickle:

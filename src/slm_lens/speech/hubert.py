@@ -126,7 +126,8 @@ class HubertKMeans:
 
         Raises:
             FileNotFoundError: the folder has no ``config.json``.
-            ValueError: the folder holds another kind of model, or the centroids cannot be used.
+            ValueError: the folder holds another kind of model or lacks weights, or the centroids
+                cannot be used.
 
         Source:
             See the module.
@@ -148,7 +149,17 @@ class HubertKMeans:
         from transformers import HubertModel
 
         centroids = load_centroids(centroids_path)
-        model = HubertModel.from_pretrained(str(folder), local_files_only=True, dtype=torch.float32)
+        model, loaded = HubertModel.from_pretrained(
+            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+        # The embedding of masked frames is used in training only, and some checkpoints lack it.
+        missing = sorted(set(loaded["missing_keys"]) - {"masked_spec_embed"})
+        if missing:
+            raise ValueError(
+                f"HubertKMeans.from_folder: got {folder} without the weights {missing[:4]}, which "
+                f"would be random ({len(missing)} missing); expected a whole HuBERT checkpoint. "
+                "Fetch it again."
+            )
         return cls(model.eval(), centroids, layer=layer, dedup=dedup)
 
     def encode(self, waveform: Float[Tensor, " n_samples"]) -> Units:

@@ -31,7 +31,7 @@ def load_unit_tokenizer(folder: str | Path) -> UnitTokenizer:
 
     Source:
         Ours.
-    """
+    """  # noqa: DOC502 (raised by _read_object and _require)
     folder = Path(folder)
     file = folder / UNIT_TOKENIZER_FILE
     if not file.is_file():
@@ -71,8 +71,8 @@ def _read_object(file: Path) -> dict:
         about = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
         raise ValueError(
-            f"load_unit_tokenizer: got {file}, which is not JSON ({error}); expected an object with "
-            "the key 'kind'. Write the file again."
+            f"load_unit_tokenizer: got {file}, which is not JSON ({error}); expected an object "
+            "with the key 'kind'. Write the file again."
         ) from None
     if not isinstance(about, dict):
         raise ValueError(
