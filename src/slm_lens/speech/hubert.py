@@ -13,6 +13,7 @@ units); padding as in slamkit's ``hubert_feature_extractor.py``.
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -149,9 +150,10 @@ class HubertKMeans:
         from transformers import HubertModel
 
         centroids = load_centroids(centroids_path)
-        model, loaded = HubertModel.from_pretrained(
+        with_info: Any = HubertModel.from_pretrained(
             str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
+        model, loaded = with_info
         # The embedding of masked frames is used in training only, and some checkpoints lack it.
         missing = sorted(set(loaded["missing_keys"]) - {"masked_spec_embed"})
         if missing:

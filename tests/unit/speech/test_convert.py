@@ -15,7 +15,7 @@ from slm_lens.speech.convert import convert_kmeans
 @pytest.fixture(scope="module")
 def kmeans():
     data = np.random.default_rng(0).normal(size=(60, 5))
-    return MiniBatchKMeans(n_clusters=4, n_init=1, random_state=0).fit(data)
+    return MiniBatchKMeans(n_clusters=4, random_state=0).fit(data)
 
 
 @pytest.mark.parametrize("compress", [0, 3])
