@@ -79,7 +79,7 @@ def read_alignment(
     """  # noqa: DOC502 (LookupError is raised by the parsers)
     path = Path(path)
     where = f"read_alignment: {path}"
-    _check_options(where, overlap=overlap, missing=missing)
+    _check_options(where, format=format, overlap=overlap, missing=missing)
     text = read_text(path, where)
     chosen = _format_of(path, text, where) if format is None else format
     segments = _parse(chosen, text, utterance=utterance, tier=tier, where=where)
@@ -141,13 +141,14 @@ def write_alignment(
             write_slamkit(temporary, alignment, file_name=file_name or path.stem)
 
 
-def _check_options(where: str, *, overlap: str, missing: str) -> None:
-    """Refuse unknown values of the repair options.
+def _check_options(where: str, *, format: str | None, overlap: str, missing: str) -> None:
+    """Refuse unknown values of options.
 
     Raises:
         ValueError: naming the valid ones.
     """
     for name, got, valid in (
+        ("format", format, (None, *ALIGNMENT_FORMATS)),
         ("overlap", overlap, get_args(Overlap)),
         ("missing", missing, get_args(Missing)),
     ):
@@ -190,12 +191,8 @@ def _parse(
     """Segments of words as the file gives them.
 
     Raises:
-        ValueError: the format is unknown, or does not have the option given.
+        ValueError: the format does not have the option given.
     """
-    if format not in ALIGNMENT_FORMATS:
-        raise ValueError(
-            f"{where}: got format={format!r}, expected one of {', '.join(ALIGNMENT_FORMATS)}."
-        )
     for name, given, formats in (
         ("tier", tier, _TIER_FORMATS),
         ("utterance", utterance, _UTTERANCE_FORMATS),

@@ -33,8 +33,9 @@ def parse_slamkit(data: object, utterance: str | None, where: str) -> list[Segme
         slamkit, ``utils/data_prep.py`` and ``cli/prepare_tokens.py``.
     """  # noqa: DOC502 (LookupError is raised by choose_utterance)
     if isinstance(data, dict) and is_transcriptions(data):
-        return [Segment(_words(data[choose_utterance(list(data), utterance, where)], where))]
-    rows = data if isinstance(data, list) else [data]
+        chosen = choose_utterance(list(data), utterance, where)
+        return [Segment(_words(data[chosen], where))]
+    rows: list = data if isinstance(data, list) else [data]
     names = [_file_name(row, f"{where}: clip {i}") for i, row in enumerate(rows)]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
@@ -52,9 +53,10 @@ def is_transcriptions(data: object) -> bool:
         data: what was read from JSON.
 
     Returns:
-        True for a non-empty object whose values are all lists of objects.
+        True for a non-empty object whose values are all lists of objects, and that is not the
+        metadata of one clip.
     """
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or "aligned_text" in data:
         return False
     lists = [v for v in data.values() if isinstance(v, list)]
     return 0 < len(lists) == len(data) and all(isinstance(w, dict) for ws in lists for w in ws)
@@ -104,8 +106,8 @@ def _words(found: list, where: str) -> tuple[TimedWord, ...]:
             word, start_s, end_s = entry
         else:
             raise AlignmentError(
-                f"{where}: got {entry!r}, expected [word, start, end] or an object with these keys. "
-                "Correct the file."
+                f"{where}: got {entry!r}, expected [word, start, end] or an object with these "
+                "keys. Correct the file."
             )
         words.append(timed_word(word, start_s, end_s, where))
     return tuple(words)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 from praatio import textgrid
 from praatio.utilities import textgrid_io
 from praatio.utilities.constants import Interval
@@ -95,3 +96,11 @@ def write_textgrid(path: Path, alignment: Alignment, *, clip_duration_s: float, 
         minimumIntervalLength=0.0,  # keep short words
         reportingMode="error",
     )
+    # praatio writes times under 0.1 ms as 1e-05, which it cannot read itself.
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"(?m)(?<=^            xm(?:in|ax) = )[\d.]+e-\d+", _without_exponent, text)
+    path.write_text(text, encoding="utf-8")
+
+
+def _without_exponent(number: re.Match[str]) -> str:
+    return np.format_float_positional(float(number[0]))
