@@ -1,24 +1,38 @@
 """Files that are there in full, or not at all."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there when it is complete.
+@contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends without error.
 
     An interruption (Ctrl-C included) leaves the earlier file, or none.
 
     Args:
         path: where the file shall be; its folder is made if needed.
-        write: writes the whole file to the path that it is given.
+
+    Yields:
+        A path with the same ending, for the block to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays: numpy, for one, would append its own to any other.
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        write(part)
-        os.replace(part, path)  # noqa: PTH105 (Path.replace is the same call; os.replace says atomic)
+        yield part
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place and move it there when it is complete.
+
+    Args:
+        path: as for `written_atomically`.
+        write: writes the whole file to the path that it is given.
+    """
+    with written_atomically(path) as part:
+        write(part)

@@ -7,6 +7,8 @@ import numpy as np
 
 from slm_lens.speech.alignment import Alignment
 
+_MAX_OVERLAPS = 100
+
 
 def word_unit_spans(
     unit_ends_s: Sequence[float], alignment: Alignment
@@ -51,9 +53,9 @@ def select_spoken_words(
     """Draw which words of a sentence are spoken, in runs of Poisson length.
 
     Runs are added until at least ``ceil(speech_share * n_words)`` words are spoken: a start is
-    drawn from the words that may still start a run, its length from a Poisson distribution (at
-    least one word, cut at the sentence's end); a run that would overlap an earlier one is thrown
-    away, and the word right after a run may not start another. So the realised share overshoots.
+    drawn from the words that may start a run, its length from a Poisson distribution (at least one
+    word, cut at the sentence's end); a run that would overlap an earlier one is drawn again. The
+    word right after a run may not start another. So the realised share overshoots.
 
     Args:
         n_words: words in the sentence, at least 1.
@@ -68,8 +70,10 @@ def select_spoken_words(
         ValueError: an argument is out of range.
 
     Source:
-        slamkit ``select_spans_poisson``; Maimon et al. 2025, arXiv:2504.02398. Ours: a length
-        drawn as 0 counts as 1, so that every draw makes progress.
+        slamkit ``select_spans_poisson``; Maimon et al. 2025, arXiv:2504.02398. Ours, so that the
+        share is always reached: a length drawn as 0 counts as 1; after 100 overlapping draws in a
+        row the run ends where it meets the earlier one; when no word may start a run, those right
+        after a run may.
     """
     if n_words < 1 or not mean_span_words > 0 or not 0 <= speech_share <= 1:
         raise ValueError(
@@ -78,15 +82,20 @@ def select_spoken_words(
             "0 <= speech_share <= 1."
         )
     spoken = np.zeros(n_words, dtype=bool)
-    may_start = np.ones(n_words, dtype=bool)
+    follows_run = np.zeros(n_words + 1, dtype=bool)
     target = int(np.ceil(speech_share * n_words))
-    while spoken.sum() < target and may_start.any():
-        start = int(generator.choice(np.flatnonzero(may_start)))
-        length = max(1, int(generator.poisson(mean_span_words)))
-        end = min(start + length, n_words)
-        if spoken[start:end].any():
-            may_start[start] = False  # every run from here of this length or more overlaps
-            continue
+    overlaps = 0
+    while spoken.sum() < target:
+        starts = np.flatnonzero(~spoken & ~follows_run[:-1])
+        start = int(generator.choice(starts if len(starts) else np.flatnonzero(~spoken)))
+        end = min(start + max(1, int(generator.poisson(mean_span_words))), n_words)
+        taken = np.flatnonzero(spoken[start:end])
+        if len(taken):
+            overlaps += 1
+            if overlaps < _MAX_OVERLAPS:
+                continue
+            end = start + int(taken[0])
+        overlaps = 0
         spoken[start:end] = True
-        may_start[start : min(end + 1, n_words)] = False
+        follows_run[end] = True
     return tuple(spoken.tolist())
