@@ -6,7 +6,7 @@ from slm_lens.errors import AlignmentError, VocabError
 from slm_lens.sequence.spans import word_unit_spans
 from slm_lens.speech.alignment import AlignedWord, Alignment
 from slm_lens.speech.units import Units
-from slm_lens.vocab import SpeechTextVocab
+from slm_lens.vocab import TOKEN_KINDS, SpeechTextVocab
 
 # A convolutional encoder drops up to one hop plus its receptive field at the end of a clip.
 END_TOLERANCE_FRAMES = 2
@@ -91,8 +91,8 @@ def text_run(words: Sequence[str], vocab: SpeechTextVocab) -> tuple[list[int], S
 
 def _check_written(word: str, tokens: list[int], vocab: SpeechTextVocab) -> None:
     """Refuse a word that the vocabulary cannot write."""
-    written = vocab.mask("text")
-    foreign = [vocab.label(t) for t in tokens if not written[t]]
+    text = TOKEN_KINDS.index("text")
+    foreign = [vocab.label(t) for t in tokens if vocab.kind_of[t] != text]
     if foreign or not tokens:
         raise VocabError(
             f"SpeechTextSequence: word {word!r} becomes {foreign or 'no token at all'}, expected "

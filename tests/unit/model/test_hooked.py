@@ -10,7 +10,7 @@ import torch
 import slm_lens
 from slm_lens import AlignedWord, Alignment, PromptFormat, Units
 
-# tests/unit/slamkit_folders.py: 3 control tokens, 9 words, 13 + 13 letters, then 20 units and 2 markers.
+# slamkit_folders.py: 3 control tokens, 9 words, 13 + 13 letters, then 20 units and 2 markers.
 UN0, SPEECH, TEXT = 38, 58, 59
 
 
