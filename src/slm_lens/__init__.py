@@ -13,15 +13,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from slm_lens.corpus.folder import read_utterances
     from slm_lens.errors import AlignmentError, AudioError, SlmLensError, VocabError
     from slm_lens.families.checkpoint import PromptFormat
+    from slm_lens.lens.logit_lens import LogitLens, residual_stack
+    from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
+    from slm_lens.model.describe import describe_model
     from slm_lens.model.hooked import HookedSLM, Provenance
     from slm_lens.model.load import load
+    from slm_lens.phases.measure import measure_phases
+    from slm_lens.phases.random_weights import random_weights
+    from slm_lens.phases.result import LayerEstimate, Phases, read_phases
+    from slm_lens.report.phase_report import report_phases
     from slm_lens.sequence.batch import SequenceBatch, pad_batch
+    from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
     from slm_lens.sequence.sequence import SpeechTextSequence, WordSpan
     from slm_lens.sequence.spans import select_spoken_words, word_unit_spans
+    from slm_lens.sequence.utterance import Utterance
     from slm_lens.speech.alignment import AlignedWord, Alignment
+    from slm_lens.speech.alignment_files import read_alignment, write_alignment
+    from slm_lens.speech.audio import read_audio
+    from slm_lens.speech.convert import convert_kmeans
+    from slm_lens.speech.hubert import HubertKMeans
+    from slm_lens.speech.mfcc import MfccKMeans
+    from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
+    from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -29,7 +47,14 @@ _MODULE_OF = {
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
     "AudioError": "errors",
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "HookedSLM": "model.hooked",
+    "HubertKMeans": "speech.hubert",
+    "LayerEstimate": "phases.result",
+    "LogitLens": "lens.logit_lens",
+    "MfccKMeans": "speech.mfcc",
+    "PhaseStudy": "studies.phase_study",
+    "Phases": "phases.result",
     "PromptFormat": "families.checkpoint",
     "Provenance": "model.hooked",
     "SequenceBatch": "sequence.batch",
@@ -38,21 +63,47 @@ _MODULE_OF = {
     "SpeechTextVocab": "vocab",
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
+    "Utterance": "sequence.utterance",
     "VocabError": "errors",
+    "WordLens": "lens.word_lens",
     "WordSpan": "sequence.sequence",
+    "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
+    "describe_model": "model.describe",
     "load": "model.load",
+    "load_unit_tokenizer": "speech.unit_tokenizers",
+    "measure_phases": "phases.measure",
     "pad_batch": "sequence.batch",
+    "phases_figure": "views.phases_figure",
+    "random_weights": "phases.random_weights",
+    "read_alignment": "speech.alignment_files",
+    "read_audio": "speech.audio",
+    "read_phases": "phases.result",
+    "read_utterances": "corpus.folder",
+    "read_word_lens": "lens.word_lens",
+    "report_phases": "report.phase_report",
+    "residual_stack": "lens.logit_lens",
+    "save_figure": "views.phases_figure",
     "select_spoken_words": "sequence.spans",
+    "study_phases": "studies.phase_study",
+    "word_lens": "lens.word_lens",
     "word_unit_spans": "sequence.spans",
+    "write_alignment": "speech.alignment_files",
 }
 
 __all__ = [
+    "ENGLISH_FUNCTION_WORDS",
     "AlignedWord",
     "Alignment",
     "AlignmentError",
     "AudioError",
     "HookedSLM",
+    "HubertKMeans",
+    "LayerEstimate",
+    "LogitLens",
+    "MfccKMeans",
+    "PhaseStudy",
+    "Phases",
     "PromptFormat",
     "Provenance",
     "SequenceBatch",
@@ -61,13 +112,32 @@ __all__ = [
     "SpeechTextVocab",
     "UnitTokenizer",
     "Units",
+    "Utterance",
     "VocabError",
+    "WordLens",
     "WordSpan",
+    "convert_kmeans",
     "deduplicate",
+    "describe_model",
     "load",
+    "load_unit_tokenizer",
+    "measure_phases",
     "pad_batch",
+    "phases_figure",
+    "random_weights",
+    "read_alignment",
+    "read_audio",
+    "read_phases",
+    "read_utterances",
+    "read_word_lens",
+    "report_phases",
+    "residual_stack",
+    "save_figure",
     "select_spoken_words",
+    "study_phases",
+    "word_lens",
     "word_unit_spans",
+    "write_alignment",
 ]
 
 

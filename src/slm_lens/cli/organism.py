@@ -22,8 +22,8 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for checkpoints, corpus and the model.")],
     recipe: Annotated[
         RecipeName,
-        typer.Option(help="organism; organism-control (goes on from an organism in the same folder, with "
-                     "supervised transcription); smoke (seconds, for trying the command)."),
+        typer.Option(help="organism; organism-control (goes on from an organism in that folder, "
+                     "with supervised transcription); smoke (seconds, to try the command)."),
     ] = RecipeName.organism,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that speak the corpus.")] = 2,

@@ -33,7 +33,7 @@ def clips_of(name_or_folder: str | Path) -> tuple[tuple[Path, Path], ...]:
     Raises:
         LookupError: there is no such folder, or it has no sound files.
         AlignmentError: a clip has no alignment file, or several.
-    """
+    """  # noqa: DOC502 (AlignmentError is raised by the helper)
     folder = Path(name_or_folder)
     if name_or_folder == HELD_OUT:
         folder = Path(str(files("slm_lens").joinpath("data", HELD_OUT)))

@@ -21,9 +21,7 @@ def describe_model(model: HookedSLM) -> dict[str, dict[str, str]]:
     cfg, vocab, provenance = model.cfg, model.vocab, model.provenance
     n_parameters = sum(p.numel() for p in model.original_model.parameters())
     tied = torch.equal(model.W_E, model.W_U.T)
-    rows = {
-        kind: _ranges(vocab.mask(kind).nonzero().flatten().tolist()) for kind in TOKEN_KINDS
-    }
+    rows = {kind: _ranges(vocab.mask(kind).nonzero().flatten().tolist()) for kind in TOKEN_KINDS}
     for name, ids in vocab.streams.items():
         rows[f"speech stream {name!r}"] = f"{len(ids)} units: {_ranges(ids)}"
     prompt = model.prompt_format

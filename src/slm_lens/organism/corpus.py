@@ -162,7 +162,7 @@ def build_corpus(
 
     Raises:
         ValueError: ``path`` holds another number of stories or other units.
-    """
+    """  # noqa: DOC502 (raised by the reader)
     if path.exists():
         return _read(path, tokenizer, n_stories)
     context = multiprocessing.get_context("spawn")

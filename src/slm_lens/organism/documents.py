@@ -94,9 +94,7 @@ class DocumentWriter:
         self._eos = ids["<eos>"]
         self._word = {w: ids[f" {w}"] for kind in WORDS.values() for w in kind}
         self._spelled = {
-            w: [ids[f" {w[0]}"], *(ids[c] for c in w[1:])]
-            for kind in WORDS.values()
-            for w in kind
+            w: [ids[f" {w[0]}"], *(ids[c] for c in w[1:])] for kind in WORDS.values() for w in kind
         }
         self._speech, self._text = ids.get("<speech>", -1), ids.get("<text>", -1)
         self._first_unit = ids.get("<Un0>", -1)

@@ -68,9 +68,7 @@ def speak_facts(unit_tokenizer: MfccKMeans) -> tuple[SpokenFact, ...]:
             return to_spoken_story(clip, unit_tokenizer)
 
         right = say(fact.answer)
-        prompt = SpokenStory(
-            right.words[:-1], right.units[: right.spans[-2][1]], right.spans[:-1]
-        )
+        prompt = SpokenStory(right.words[:-1], right.units[: right.spans[-2][1]], right.spans[:-1])
         spoken.append(SpokenFact(fact, prompt, right, tuple(map(say, wrong))))
     return tuple(spoken)
 

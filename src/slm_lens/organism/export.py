@@ -26,7 +26,7 @@ def export_organism(
         card: what the model can do; written as ``card.json``.
 
     Source:
-        Layout of slamkit's ``UnitLM`` checkpoints (Maimon et al. 2025, arXiv:2504.02398):
+        slamkit's ``UnitLM`` checkpoints (Maimon et al. 2025, arXiv:2504.02398).
         ``config.json`` keeps the *text* vocabulary's size in ``base_config`` and the real one at
         its top; weights carry the prefix ``lm.``.
     """

@@ -156,9 +156,10 @@ class StoryTeller:
             The sentences, without punctuation.
         """
         hero = self._one("animal")
-        plots = (self._portrait, self._find, self._visit)
-        plot = plots[self.generator.choice(3, p=(0.5, 0.25, 0.25))]
-        return tuple(plot(hero, spoken))
+        plot = self.generator.choice(3, p=(0.5, 0.25, 0.25))
+        if plot == 0:
+            return tuple(self._portrait(hero, spoken))
+        return tuple(self._find(hero) if plot == 1 else self._visit(hero, spoken))
 
     def event(self) -> tuple[str, ...]:
         """A story of random events, whose sentences are not fixed by the facts.
@@ -166,8 +167,9 @@ class StoryTeller:
         Returns:
             The sentences, without punctuation; facts that are never spoken are left out.
         """
-        plot = (self._find, self._visit)[self.generator.integers(2)]
-        return tuple(plot(self._one("animal"), True))
+        found = self.generator.integers(2) == 0
+        hero = self._one("animal")
+        return tuple(self._find(hero) if found else self._visit(hero, True))
 
     def _one(self, kind: str, but: str = "") -> str:
         choices = [w for w in WORDS[kind] if w != but]
@@ -190,9 +192,9 @@ class StoryTeller:
                 told.append(f"the {answer} is {self._facts[follow, answer].answer}")
             if len(told) >= 3:
                 break
-        return told or self._find(hero, spoken)
+        return told or self._find(hero)
 
-    def _find(self, hero: str, spoken: bool) -> list[str]:
+    def _find(self, hero: str) -> list[str]:
         """An animal finds a thing somewhere and does something with it."""
         thing, place = self._one("object"), self._one("place")
         goal = self._one("place", but=place)

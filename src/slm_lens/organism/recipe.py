@@ -72,7 +72,6 @@ class Recipe:
     weight_decay: float = 0.05
 
 
-
 _TEXT = Stage("text", 500, Mixture(), peak_learning_rate=3e-3, extended=False)
 _SWITCHING = Stage(
     "switching",

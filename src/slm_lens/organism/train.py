@@ -243,7 +243,6 @@ class Trainer:
         self.stage_index, self.step = state["stage_index"], state["step"]
         self.losses = state["losses"]
 
-
     def _check_recipe(self, made_with: dict[str, Any], stage_index: int, step: int) -> None:
         """A checkpoint fits if all it went through is part of this recipe too."""
         wanted = asdict(self.recipe)

@@ -127,7 +127,7 @@ class EspeakSynthesizer:
         Raises:
             ValueError: the text has no words, or espeak-ng does not know the voice.
             AlignmentError: espeak-ng's events do not cover the words of the text.
-        """
+        """  # noqa: DOC502 (some raised by the helpers)
         words = _words_with_positions(text)
         if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
             raise ValueError(
@@ -225,6 +225,9 @@ def _split(start: int, end: int, lengths: list[int], onsets: list[int]) -> list[
         share = sum(lengths[:n]) / sum(lengths)
         later = [s for s in onsets if bounds[-1] < s < end]
         wanted = round(len(onsets) * share)
-        bounds.append(onsets[wanted] if onsets[wanted:] and onsets[wanted] in later else
-                      round(start + (end - start) * share))
+        bounds.append(
+            onsets[wanted]
+            if onsets[wanted:] and onsets[wanted] in later
+            else round(start + (end - start) * share)
+        )
     return [*bounds, end]

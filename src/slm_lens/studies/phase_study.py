@@ -67,6 +67,7 @@ def study_phases(
     Source:
         Ours, after Sternberg et al. 2026, arXiv:2606.22473.
     """
+
     def read(of: HookedSLM) -> WordLens:
         return word_lens(
             of,
