@@ -82,14 +82,14 @@ _SWITCHING = Stage(
 )
 _SETTLING = Stage(
     "settling",
-    2000,
+    1200,
     Mixture(text=0.2, interleaved=0.55, speech=0.25, mean_span_words=2.0),
     peak_learning_rate=2e-3,
     text_learning_ratio=0.5,
 )
 _TRANSCRIPTION = Stage(
     "transcription",
-    1200,
+    800,
     Mixture(text=0.2, interleaved=0.35, speech=0.2, transcribed=0.25, mean_span_words=2.0),
     peak_learning_rate=2e-3,
     text_learning_ratio=0.5,

@@ -44,34 +44,37 @@ def phase_table(phases: Phases) -> Table:
         phases: of one model.
 
     Returns:
-        A table for the terminal.
+        A table for the terminal, 80 columns wide at most.
     """
     title = (
-        f"{phases.model}: {phases.n_utterances} utterances, {phases.n_words} {phases.words} "
-        f"words (tokens of a word: {phases.policy})"
+        f"{phases.model}: {phases.n_utterances} utterances, {phases.n_words} {phases.words} words"
     )
-    table = Table("at the peak layer", "layer", "recall@1", "recall@5", "shuffled @5",
-                  "matched @5", "random weights @5", title=title, title_justify="left")  # fmt: skip
-    for name, target, pool, peak in (
-        ("current word (text, max over span)", "current", "max", phases.current_word),
-        ("next word (text, last position)", "next", "last", phases.next_word),
+    table = Table("in text, at the peak layer", "current word", "next word",
+                  title=title, title_justify="left", caption_justify="left",
+                  caption="Current word: maximum over its positions. Next word: at the last "
+                  f"position. Tokens of a word: {phases.policy}. [95 % interval]")  # fmt: skip
+    peaks = (("current", "max", phases.current_word), ("next", "last", phases.next_word))
+    table.add_row("layer", *(f"{e.layer} {_bounds(e.interval)}" for _, _, e in peaks))
+    for label, control, k in (
+        ("recall@1", "none", 1),
+        ("recall@5", "none", 5),
+        ("recall@5, shuffled words", "shuffled", 5),
+        ("recall@5, frequency-matched words", "frequency matched", 5),
+        ("recall@5, random weights", "random weights", 5),
     ):
         cells = [
-            _cell(phases, f"{target}_word_recall", peak.layer, control=c, vocab="text", pool=pool,
-                  k=k)
-            for c, k in (("none", 1), ("none", 5), ("shuffled", 5), ("frequency matched", 5),
-                         ("random weights", 5))
+            _cell(phases, f"{target}_word_recall", peak.layer, control=control, vocab="text",
+                  pool=pool, k=k)
+            for target, pool, peak in peaks
         ]  # fmt: skip
-        table.add_row(name, f"{peak.layer} {_bounds(peak.interval)}", *cells)
+        table.add_row(label, *cells)
     table.add_section()
-    difference = phases.layer_difference
-    table.add_row("next minus current", f"{difference.layer} {_bounds(difference.interval)}")
-    back = phases.return_to_speech
-    table.add_row("return to speech", f"{back.layer} {_bounds(back.interval)}")
+    difference, back = phases.layer_difference, phases.return_to_speech
     table.add_row(
-        "speech mass, last layer", str(phases.n_layers),
-        "", _cell(phases, "speech_mass", phases.n_layers),
-    )  # fmt: skip
+        "next minus current, layers", f"{difference.layer} {_bounds(difference.interval)}"
+    )
+    table.add_row("speech mass at the last layer", _cell(phases, "speech_mass", phases.n_layers))
+    table.add_row("mostly speech from layer", f"{back.layer} {_bounds(back.interval)}")
     return table
 
 
