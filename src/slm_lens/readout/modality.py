@@ -70,7 +70,7 @@ def argmax_modality(
     Source:
         Ours.
     """
-    return top_k_modality(logits, modality, 1)
+    return _one_hot(modality, logits)[logits.argmax(-1)]
 
 
 def top_k_modality(

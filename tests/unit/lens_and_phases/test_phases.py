@@ -24,7 +24,7 @@ WORDS = [
      "shuffled": [[50, 50], [2, 4], [50, 50], [50, 50]]},
     {"utterance": "a", "current": [9, 6, 9, 9], "next": None, "is_last": True, "speech": SPEECH},
     {"utterance": "b", "current": [1, 1, 1, 1], "next": [1, 1, 1, 1], "content": False,
-     "next_content": False, "speech": [0.0] * 4},
+     "next_content": True, "speech": [0.0] * 4},
     {"utterance": "b", "current": None, "next": [90, 90, 9, 90], "speech": SPEECH},
     {"utterance": "b", "current": [9, 9, 9, 5], "next": None, "meet": True, "speech": SPEECH},
 ]  # fmt: skip
@@ -47,10 +47,10 @@ def test_recalls_on_paper(by_hand):
     assert estimates(by_hand, "current_word_recall", k=5, **text) == [0, 2 / 4, 1 / 4, 1 / 4]
     assert estimates(by_hand, "current_word_recall", k=10, **text) == [1, 1, 1, 1]
     assert by_hand.n_words == 4
-    # Next words that are content words with tokens: of words 1, 2 and 5.
+    # Next words that are content words with tokens: of words 1, 2, 4 (itself no content word), 5.
     last = {"vocab": "full", "pool": "last"}
-    assert estimates(by_hand, "next_word_recall", k=5, **last) == [0, 0, 2 / 3, 0]
-    assert by_hand.n_next_words == 3
+    assert estimates(by_hand, "next_word_recall", k=5, **last) == [1 / 4, 1 / 4, 3 / 4, 1 / 4]
+    assert by_hand.n_next_words == 4
     # At any layer: ranks within 5 somewhere are those of words 1, 2 and 6.
     assert estimates(by_hand, "current_word_recall_any_layer", k=5, **text) == [3 / 4]
 
@@ -104,7 +104,7 @@ def test_summary_on_paper(by_hand):
     ]
     assert list(summary["next_word"]) == list(summary["current_word"])
     assert (summary["model"], summary["n_utterances"], summary["n_words"]) == ("by hand", 2, 4)
-    assert summary["next_word"]["recall_at_5"] == 2 / 3
+    assert summary["next_word"]["recall_at_5"] == 3 / 4
     assert summary["speech_mass_last_layer"] == pytest.approx(0.8)
     assert summary["layer_difference_interval"] == list(by_hand.layer_difference.interval)
     json.dumps(summary, allow_nan=False)
