@@ -225,6 +225,9 @@ def _split(start: int, end: int, lengths: list[int], onsets: list[int]) -> list[
         share = sum(lengths[:n]) / sum(lengths)
         later = [s for s in onsets if bounds[-1] < s < end]
         wanted = round(len(onsets) * share)
-        bounds.append(onsets[wanted] if onsets[wanted:] and onsets[wanted] in later else
-                      round(start + (end - start) * share))
+        bounds.append(
+            onsets[wanted]
+            if onsets[wanted:] and onsets[wanted] in later
+            else round(start + (end - start) * share)
+        )
     return [*bounds, end]
