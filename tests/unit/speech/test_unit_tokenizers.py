@@ -3,8 +3,23 @@
 import json
 
 import pytest
+import torch
 
+from slm_lens.speech.mfcc import MfccKMeans
 from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
+from slm_lens.speech.units import UnitTokenizer
+
+
+@pytest.mark.parametrize("dedup", [True, False])
+def test_mfcc_units_from_a_folder(tmp_path, dedup):
+    generator = torch.Generator().manual_seed(0)
+    saved = MfccKMeans(torch.randn(6, 39, generator=generator), dedup=dedup)
+    saved.save(tmp_path)
+    loaded = load_unit_tokenizer(tmp_path)
+    assert isinstance(loaded, UnitTokenizer)
+    waveform = torch.randn(16_000, generator=generator)
+    assert loaded.encode(waveform).ids.tolist() == saved.encode(waveform).ids.tolist()
+    assert (loaded.n_units, loaded.dedup) == (6, dedup)
 
 
 def test_a_folder_without_the_file_is_refused(tmp_path):
