@@ -44,3 +44,12 @@ def speak(
 
     for path in write_held_out(out):
         typer.echo(str(path))
+
+
+@app.command()
+def card() -> None:
+    """Show what the embedded models can do: the table of docs/organism.md."""
+    from slm_lens.model.load import EMBEDDED, embedded_folder
+    from slm_lens.organism.card import card_table
+
+    typer.echo(card_table(tuple(map(embedded_folder, EMBEDDED))), nl=False)

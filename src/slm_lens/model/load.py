@@ -70,16 +70,31 @@ def load(
     return HookedSLM(checkpoint, name=str(name_or_folder), unit_tokenizer=unit_tokenizer)
 
 
+def embedded_folder(name: str) -> Path:
+    """Folder of a model that ships with the package.
+
+    Args:
+        name: one of `EMBEDDED`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        LookupError: this installation does not have it.
+    """
+    folder = Path(str(files("slm_lens").joinpath("data", name)))
+    if name not in EMBEDDED or not folder.is_dir():
+        raise LookupError(
+            f"load: the embedded model {name!r} is not in this installation, expected {folder}. "
+            "Reinstall slm-lens, or train it: slm-lens organism train."
+        )
+    return folder
+
+
 def _folder(name_or_folder: str | Path) -> Path:
     """Folder of an embedded model, or the folder that was named."""
     if name_or_folder in EMBEDDED:
-        folder = Path(str(files("slm_lens").joinpath("data", str(name_or_folder))))
-        if not folder.is_dir():
-            raise LookupError(
-                f"load: the embedded model {name_or_folder!r} is not in this installation, "
-                f"expected {folder}. Reinstall slm-lens, or train it: slm-lens organism train."
-            )
-        return folder
+        return embedded_folder(str(name_or_folder))
     folder = Path(name_or_folder)
     if not folder.is_dir():
         near = difflib.get_close_matches(str(name_or_folder), EMBEDDED, n=1)
