@@ -33,7 +33,7 @@ def encode(
     if alignment is None:
         console.print(" ".join(map(str, units.ids.tolist())))
         return
-    words = read_alignment(alignment, clip_duration_s=units.duration_s)
+    words = read_alignment(alignment, clip_duration_s=waveform.numel() / tokenizer.sample_rate_hz)
     sequence = slm.sequence_from_units(units, words)
     table = Table("word", "start s", "end s", "units")
     for w in sequence.words:
