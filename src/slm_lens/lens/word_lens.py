@@ -148,7 +148,7 @@ def word_lens(
 
     Source:
         Ours.
-    """  # noqa: DOC502 (some raised by the helpers)
+    """  # noqa: DOC502 (some raised by the functions it calls)
     _check_options(utterances, n_draws, batch_size, chunk_positions)
     plan = TargetPlan(
         model.vocab,
