@@ -52,8 +52,8 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def byte_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
-    """Byte-level BPE, the kind of GPT-2, Qwen and Llama 3; with or without a bos of its own."""
+def byte_tokenizer(*, bos: bool, puts_bos: bool) -> PreTrainedTokenizerFast:
+    """Byte-level BPE, the kind of GPT-2, Qwen and Llama 3; with a bos, put by itself, or none."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -65,7 +65,7 @@ def byte_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     backend.train_from_iterator(["the zebra lives in the desert", " the lion"] * 4, trainer)
-    if bos:
+    if puts_bos:
         backend.post_processor = processors.TemplateProcessing(
             single="<|begin|> $A", special_tokens=[("<|begin|>", 1)]
         )
@@ -79,7 +79,7 @@ def write_slamkit_folder(
     architecture: Literal["qwen2", "llama"] = "qwen2",
     tied: bool = True,
     shards: Shards = "one file",
-    tokenizer: Literal["words", "bytes", "bytes with bos"] = "words",
+    tokenizer: Literal["words", "bytes", "bytes with bos", "bytes with unused bos"] = "words",
     with_tokenizer: bool = True,
     n_units: int = 20,
     padding_rows: int = 0,
@@ -87,7 +87,10 @@ def write_slamkit_folder(
     seed: int = 0,
 ) -> SlamkitFolder:
     """Write the folder, and beside it the bare text tokenizer that training began with."""
-    made = word_tokenizer() if tokenizer == "words" else byte_tokenizer(bos="bos" in tokenizer)
+    if tokenizer == "words":
+        made = word_tokenizer()
+    else:
+        made = byte_tokenizer(bos="bos" in tokenizer, puts_bos=tokenizer == "bytes with bos")
     n_text_tokens = len(made)
     text_tokenizer = path / "text_tokenizer"
     made.save_pretrained(text_tokenizer)

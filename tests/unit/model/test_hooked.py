@@ -81,11 +81,17 @@ class TestTokens:
 
     def test_bos_is_what_the_tokenizer_does_by_itself(self, tiny_model, slamkit_folder):
         assert tiny_model.prompt_format == PromptFormat(SPEECH, TEXT, False, True, None)
-        assert tiny_model.to_tokens(" the").tolist() == [[3]]
-        llama = slm_lens.load(slamkit_folder(architecture="llama", tokenizer="bytes with bos").path)
-        assert llama.prompt_format.bos == 1
-        assert llama.to_str_tokens(" the") == ["<|begin|>", " the"]
-        assert llama.to_str_tokens(" the", prepend_bos=False) == [" the"]
+        # TransformerLens would put one for every Llama and none for every Qwen2.
+        for architecture in ("llama", "qwen2"):
+            folder = slamkit_folder(architecture=architecture, tokenizer="bytes with bos")
+            model = slm_lens.load(folder.path)
+            assert model.prompt_format.bos == 1
+            assert model.to_str_tokens(" the") == ["<|begin|>", " the"]
+            assert model.to_str_tokens(" the", prepend_bos=False) == [" the"]
+            folder = slamkit_folder(architecture=architecture, tokenizer="bytes with unused bos")
+            model = slm_lens.load(folder.path)
+            assert model.prompt_format.bos is None
+            assert model.to_str_tokens(" the lion") == [" the", " lion"]
 
 
 class TestSequences:
