@@ -58,7 +58,7 @@ def draw_voice(generator: np.random.Generator, names: Sequence[str]) -> Voice:
         The voice.
     """
     return Voice(
-        name=str(names[generator.integers(len(names))]),
+        name=str(names[int(generator.integers(len(names)))]),
         rate_wpm=int(generator.integers(135, 181)),
         pitch=int(generator.integers(35, 66)),
         pitch_range=int(generator.integers(35, 66)),
@@ -142,7 +142,9 @@ def fit_centroids(n_stories: int = 400) -> Float[Tensor, "n_units 39"]:
         story = training_story(index, spoken=True)
         clip = speak_sentences(synthesizer, story, voice, MfccKMeans.sample_rate_hz)
         frames.append(mfcc_features(clip.waveform).numpy())
-    kmeans = KMeans(N_UNITS, n_init=2, random_state=_CLUSTER_SEED).fit(np.concatenate(frames))
+    # pyright: scikit-learn's stubs know n_init as a string only
+    kmeans = KMeans(N_UNITS, n_init=2, random_state=_CLUSTER_SEED)  # pyright: ignore[reportArgumentType]
+    kmeans.fit(np.concatenate(frames))
     return torch.from_numpy(kmeans.cluster_centers_).float()
 
 

@@ -144,7 +144,7 @@ class DocumentWriter:
             document.add([self._text] * marked)
             document.add(self._written(words, mixture, generator))
             return document
-        story = self.stories[generator.integers(len(self.stories))]
+        story = self.stories[int(generator.integers(len(self.stories)))]
         if kind == "interleaved":
             self._interleave(document, story, mixture, generator)
             return document

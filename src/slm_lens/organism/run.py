@@ -49,7 +49,8 @@ def train_organism(recipe_name: str, out: Path, *, device: str, n_workers: int) 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     trainer = Trainer(recipe, out, stories, device=device)
-    model = trainer.run().to("cpu")
+    model = trainer.run()
+    torch.nn.Module.to(model, "cpu")
     card = {"recipe": recipe_name, **asdict(recipe)}
     folder = out / recipe_name
     export_organism(model, unit_tokenizer, folder, card=card | measure(model, unit_tokenizer))

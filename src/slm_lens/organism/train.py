@@ -61,7 +61,7 @@ def new_text_model(recipe: Recipe) -> Qwen2ForCausalLM:
     config.architectures = ["Qwen2ForCausalLM"]
     model = Qwen2ForCausalLM(config)
     with torch.no_grad():
-        model.get_input_embeddings().weight.normal_(0, recipe.embedding_std)
+        model.model.embed_tokens.weight.normal_(0, recipe.embedding_std)
         model.model.norm.weight.fill_(recipe.final_norm_gain)
     return model
 
@@ -90,7 +90,7 @@ def training_loss(
     cross_entropy = torch.nn.functional.cross_entropy
     loss = cross_entropy(out.logits.flatten(0, 1).float(), tokens[:, 1:].flatten())
     if supervised:
-        text_rows = model.get_input_embeddings().weight[: n_text_tokens()]
+        text_rows = model.model.embed_tokens.weight[: n_text_tokens()]
         lens = model.model.norm(out.hidden_states[transcription_layer]) @ text_rows.T
         loss = loss + cross_entropy(
             lens.flatten(0, 1).float(), spoken_words[:, :-1].flatten(), ignore_index=NO_WORD
@@ -118,7 +118,8 @@ class Trainer:
     ) -> None:
         self.recipe, self.folder, self.stories = recipe, folder, stories
         self.device, self.checkpoint_every_s = device, checkpoint_every_s
-        self.model = new_text_model(recipe).to(device)
+        self.model = new_text_model(recipe)
+        torch.nn.Module.to(self.model, device)
         self.stage_index = self.step = 0
         self.losses: list[float] = []
         self._extended = False
@@ -198,7 +199,7 @@ class Trainer:
     @torch.no_grad()
     def _slow_down(self, before: list[Tensor], ratio: float) -> None:
         """Shorten this step for everything but the new rows of the embedding."""
-        embedding = self.model.get_input_embeddings().weight
+        embedding = self.model.model.embed_tokens.weight
         n_text = n_text_tokens()
         for parameter, old in zip(self.model.parameters(), before, strict=True):
             if parameter is embedding:
@@ -213,7 +214,7 @@ class Trainer:
         self._optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> torch.optim.AdamW:
-        embedding = self.model.get_input_embeddings().weight
+        embedding = self.model.model.embed_tokens.weight
         body = [p for p in self.model.parameters() if p is not embedding]
         groups = [
             {"params": body, "weight_decay": self.recipe.weight_decay},
