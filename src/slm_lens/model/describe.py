@@ -23,7 +23,7 @@ def describe_model(model: HookedSLM) -> dict[str, dict[str, str]]:
     tied = torch.equal(model.W_E, model.W_U.T)
     rows = {kind: _ranges(vocab.mask(kind).nonzero().flatten().tolist()) for kind in TOKEN_KINDS}
     for name, ids in vocab.streams.items():
-        rows[f"speech stream {name!r}"] = f"{len(ids)} units: {_ranges(ids)}"
+        rows[f"speech stream {name!r}"] = _ranges(ids)
     prompt = model.prompt_format
 
     def label(token: int | None) -> str:
