@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -51,7 +51,7 @@ class Mixture:
     marked_share: float = 0.5
 
     @property
-    def weights(self) -> Int[np.ndarray, " 4"]:
+    def weights(self) -> Float[np.ndarray, " 4"]:
         """Probability of each of `DOCUMENT_KINDS`."""
         raw = np.array([self.text, self.interleaved, self.speech, self.transcribed])
         return raw / raw.sum()

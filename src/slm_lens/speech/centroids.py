@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -110,6 +110,25 @@ def checked_centroids(
             "shape (n_units, d_model). For a scikit-learn k-means take `cluster_centers_`."
         )
     return centroids.detach().float()
+
+
+def nearest_centroid(
+    features: Float[Tensor, "n_frames d_model"], centroids: Float[Tensor, "n_units d_model"]
+) -> Int[Tensor, " n_frames"]:
+    """Index of the nearest centroid (Euclidean) for every frame; the first one at a tie.
+
+    Args:
+        features: one vector for each frame.
+        centroids: one vector for each unit.
+
+    Returns:
+        Unit id of each frame. Distances are taken in float64.
+
+    Source:
+        The assignment step of k-means (Lloyd 1982), with ``|x|^2`` left out.
+    """
+    wide = centroids.double()
+    return (wide.square().sum(1) - 2 * features.double() @ wide.T).argmin(1)
 
 
 def _load_npy(path: Path) -> dict[str, Tensor]:

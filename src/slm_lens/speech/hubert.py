@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,6 +27,7 @@ from slm_lens.speech.centroids import (
     CENTROIDS_FILE,
     checked_centroids,
     load_centroids,
+    nearest_centroid,
     save_centroids,
 )
 from slm_lens.speech.units import Units
@@ -218,22 +219,3 @@ class HubertKMeans:
         ):
             n_samples = (n_samples - 1) * stride + kernel
         return n_samples
-
-
-def nearest_centroid(
-    features: Float[Tensor, "n_frames d_model"], centroids: Float[Tensor, "n_units d_model"]
-) -> Int[Tensor, " n_frames"]:
-    """Index of the nearest centroid (Euclidean) for every frame; the first one at a tie.
-
-    Args:
-        features: one vector for each frame.
-        centroids: one vector for each unit.
-
-    Returns:
-        Unit id of each frame. Distances are taken in float64.
-
-    Source:
-        The assignment step of k-means (Lloyd 1982), with ``|x|^2`` left out.
-    """
-    wide = centroids.double()
-    return (wide.square().sum(1) - 2 * features.double() @ wide.T).argmin(1)

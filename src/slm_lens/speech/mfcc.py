@@ -15,9 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from slm_lens._atomic import written_atomically
+from slm_lens.speech.audio import check_waveform
+from slm_lens.speech.centroids import (
+    CENTROIDS_FILE,
+    load_centroids,
+    nearest_centroid,
+    save_centroids,
+)
 from slm_lens.speech.units import Units
 
 _N_FFT, _HOP_LENGTH, _N_MELS, _N_CEPSTRA = 1024, 640, 40, 13
@@ -83,9 +90,15 @@ class MfccKMeans:
             waveform: samples in [-1, 1].
 
         Returns:
-            The nearest centroid of every frame, deduplicated if the tokenizer says so.
-        """
-        frames = torch.cdist(mfcc_features(waveform), self.centroids).argmin(dim=1)
+            The nearest centroid of every frame, deduplicated if the tokenizer says so. Frame ``i``
+            is centred on sample ``i * 640``, so the units last up to one hop longer than the clip.
+
+        Raises:
+            AudioError: the samples cannot be used.
+            ValueError: the clip is shorter than two hops.
+        """  # noqa: DOC502 (raised by the parts)
+        check_waveform(waveform, "MfccKMeans.encode", silence_dbfs=None)
+        frames = nearest_centroid(mfcc_features(waveform), self.centroids)
         return Units.from_frames(frames, frame_rate_hz=self.frame_rate_hz, dedup=self.dedup)
 
     def save(self, folder: Path) -> None:
@@ -94,9 +107,11 @@ class MfccKMeans:
         Args:
             folder: an existing folder.
         """
-        save_file({"centroids": self.centroids.contiguous()}, folder / "centroids.safetensors")
+        save_centroids(folder / CENTROIDS_FILE, self.centroids)
         description = {"kind": "mfcc_kmeans", "dedup": self.dedup, "n_units": self.n_units}
-        (folder / "unit_tokenizer.json").write_text(json.dumps(description, indent=1) + "\n")
+        # Last, so that a folder that was left half written is not taken for a tokenizer.
+        with written_atomically(folder / "unit_tokenizer.json") as temporary:
+            temporary.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def from_folder(cls, folder: Path) -> "MfccKMeans":
@@ -109,7 +124,7 @@ class MfccKMeans:
             The tokenizer.
         """
         description = json.loads((folder / "unit_tokenizer.json").read_text())
-        centroids = load_file(folder / "centroids.safetensors")["centroids"]
+        centroids = load_centroids(folder / CENTROIDS_FILE)
         return cls(centroids, dedup=description["dedup"])
 
 

@@ -10,9 +10,14 @@ The library comes from the ``espeakng-loader`` package (``pip install 'slm-lens[
 that is missing, from a system-wide espeak-ng.
 """
 
+import _ctypes
 import ctypes
 import ctypes.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,6 +31,7 @@ _SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 1, 0x8000
 _CHARS_UTF8, _POSITION_CHARACTER = 1, 1
 _EVENT_END_OF_LIST, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 _RATE, _PITCH, _RANGE = 1, 3, 4
+_NOISE_SEED = 1
 
 
 class _Event(ctypes.Structure):
@@ -79,40 +85,17 @@ class SpokenText:
 
 
 class EspeakSynthesizer:
-    """espeak-ng, loaded once. The library keeps global state: use one instance in a process.
+    """espeak-ng. The same text and voice give the same samples, whatever was spoken before.
+
+    Needs espeak-ng 1.52 or later, whose noise can be seeded.
 
     Raises:
         ImportError: no espeak-ng library was found.
     """
 
     def __init__(self) -> None:
-        library, data_path = _find_library()
-        self._library = library
-        rate_hz = library.espeak_Initialize(
-            _SYNCHRONOUS, 0, data_path, _PHONEME_EVENTS | _DONT_EXIT
-        )
-        if rate_hz <= 0:
-            raise ImportError(
-                f"espeak-ng was found but did not start (espeak_Initialize gave {rate_hz}, "
-                f"expected a sample rate; data folder {data_path!r}). Reinstall it: "
-                "pip install 'slm-lens[synth]'"
-            )
-        self.sample_rate_hz: int = rate_hz
-        self._chunks: list[np.ndarray] = []
-        self._events: list[tuple[int, int, int, int, bytes]] = []
-        self._callback = _CALLBACK(self._receive)  # kept: the library holds only the pointer
-        library.espeak_SetSynthCallback(self._callback)
-
-    def _receive(self, samples, n_samples: int, events) -> int:
-        if n_samples:
-            self._chunks.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
-        i = 0
-        while events[i].type != _EVENT_END_OF_LIST:
-            e = events[i]
-            if e.type in (_EVENT_WORD, _EVENT_PHONEME):
-                self._events.append((e.type, e.text_position, e.length, e.sample, e.string))
-            i += 1
-        return 0
+        with _started() as (_, rate_hz):
+            self.sample_rate_hz: int = rate_hz
 
     def speak(self, text: str, voice: Voice) -> SpokenText:
         """Speak one text.
@@ -125,28 +108,91 @@ class EspeakSynthesizer:
             The clip, with the times of every word; words carry no punctuation.
 
         Raises:
-            ValueError: the text has no words, or espeak-ng does not know the voice.
+            ValueError: the text has no words or more than one line, or espeak-ng does not know
+                the voice.
             AlignmentError: espeak-ng's events do not cover the words of the text.
         """  # noqa: DOC502 (some raised by the helpers)
         words = _words_with_positions(text)
-        if self._library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-            raise ValueError(
-                f"speak: espeak-ng does not know the voice {voice.name!r}; expected a language "
-                "with an optional variant, such as 'en-us' or 'en+f3'."
-            )
-        for parameter, value in (
-            (_RATE, voice.rate_wpm), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range),
-        ):  # fmt: skip
-            self._library.espeak_SetParameter(parameter, value, 0)
-        self._chunks, self._events = [], []
-        raw = text.encode()
-        self._library.espeak_Synth(
-            raw, len(raw) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None
-        )
-        samples = np.concatenate(self._chunks)
-        alignment = _align(words, self._events, samples.size, self.sample_rate_hz)
+        with _started() as (library, rate_hz):
+            _set_voice(library, voice)
+            samples, events = _synthesize(library, text)
+        alignment = _align(words, events, samples.size, rate_hz)
         waveform = torch.from_numpy(samples.astype(np.float32) / 32768)
-        return SpokenText(waveform, self.sample_rate_hz, alignment)
+        return SpokenText(waveform, rate_hz, alignment)
+
+
+@contextmanager
+def _started() -> Iterator[tuple[ctypes.CDLL, int]]:
+    """The library freshly loaded, and its sample rate.
+
+    Its oscillators and its noise go on from one text to the next, even after espeak_Terminate, and
+    the noise starts from the clock; so it is loaded again (4 ms) and seeded for each text.
+
+    Raises:
+        ImportError: it did not start.
+    """
+    library, data_path = _find_library()
+    try:
+        rate_hz = library.espeak_Initialize(
+            _SYNCHRONOUS, 0, data_path, _PHONEME_EVENTS | _DONT_EXIT
+        )
+        if rate_hz <= 0:
+            raise ImportError(
+                f"espeak-ng was found but did not start (espeak_Initialize gave {rate_hz}, "
+                f"expected a sample rate; data folder {data_path!r}). Reinstall it: "
+                "pip install 'slm-lens[synth]'"
+            )
+        library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
+        yield library, rate_hz
+    finally:
+        library.espeak_Terminate()
+        # ctypes has no public way to close a library.
+        close = _ctypes.FreeLibrary if sys.platform == "win32" else _ctypes.dlclose
+        close(library._handle)
+
+
+def _set_voice(library: ctypes.CDLL, voice: Voice) -> None:
+    # espeak-ng speaks in the plain voice when it lacks the variant.
+    library.espeak_Info.restype = ctypes.c_char_p
+    data_path = ctypes.c_char_p()
+    library.espeak_Info(ctypes.byref(data_path))
+    variants = Path((data_path.value or b"").decode()) / "voices" / "!v"
+    _, plus, variant = voice.name.partition("+")
+    known = not plus or (variant and (variants / variant).is_file())
+    if not known or library.espeak_SetVoiceByName(voice.name.encode()) != 0:
+        raise ValueError(
+            f"speak: espeak-ng does not know the voice {voice.name!r}; expected a language "
+            "with an optional variant, such as 'en-us' or 'en+f3'."
+        )
+    for parameter, value in (
+        (_RATE, voice.rate_wpm), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range),
+    ):  # fmt: skip
+        library.espeak_SetParameter(parameter, value, 0)
+
+
+def _synthesize(
+    library: ctypes.CDLL, text: str
+) -> tuple[np.ndarray, list[tuple[int, int, int, int, bytes]]]:
+    """16-bit samples, and word and phoneme events: type, text position, length, sample, name."""
+    chunks: list[np.ndarray] = []
+    kept: list[tuple[int, int, int, int, bytes]] = []
+
+    def receive(samples, n_samples: int, events) -> int:
+        if n_samples:
+            chunks.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
+        i = 0
+        while events[i].type != _EVENT_END_OF_LIST:
+            e = events[i]
+            if e.type in (_EVENT_WORD, _EVENT_PHONEME):
+                kept.append((e.type, e.text_position, e.length, e.sample, e.string))
+            i += 1
+        return 0
+
+    callback = _CALLBACK(receive)  # named, because the library holds only the pointer
+    library.espeak_SetSynthCallback(callback)
+    raw = text.encode()
+    library.espeak_Synth(raw, len(raw) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None)
+    return np.concatenate(chunks), kept
 
 
 def _find_library() -> tuple[ctypes.CDLL, bytes | None]:
@@ -166,6 +212,8 @@ def _find_library() -> tuple[ctypes.CDLL, bytes | None]:
 
 def _words_with_positions(text: str) -> list[tuple[str, int]]:
     """Words without punctuation, each with the 1-based character position where it starts."""
+    if any(c.isspace() and c != " " for c in text):
+        raise ValueError(f"speak: got {text!r}, expected one line with spaces between words.")
     words, position = [], 0
     for piece in text.split(" "):
         bare = piece.strip(".,;:!?\"'")
