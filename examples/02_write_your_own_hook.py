@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Write your own hook
 # One claim: what the residual stream holds at a spoken word's positions is used later on. A
-# hook replaces it by its mean over the sentence (mean ablation) in one layer; the units of the
-# *next* word then get less likely by some nats. Control: as many earlier positions outside the
-# word. Only predictions made after the word count, so the last layer must have no effect at all.
+# hook replaces it, in one layer, by the mean over the sentence so far (mean ablation), and the
+# log-likelihood of the *next* word's units changes. Control: as many earlier positions, drawn at
+# random. Only predictions made after the word count, so the last layer must have no effect.
 
 # %%
 import argparse
@@ -27,10 +27,10 @@ clips = slm_lens.clips_of("held-out")[: 1 if options.tiny else 5]
 
 
 # %%
-def mean_ablate(resid: Tensor, hook: object, positions: list[int]) -> Tensor:  # noqa: ARG001
-    """Put the mean over all positions [batch, pos, d_model] at the given ones."""
+def mean_ablate(resid: Tensor, hook: object, positions: list[int], end: int) -> Tensor:  # noqa: ARG001
+    """At `positions` of [batch, pos, d_model], put the mean over all positions before `end`."""
     resid = resid.clone()
-    resid[:, positions] = resid.mean(1, keepdim=True)
+    resid[:, positions] = resid[:, :end].mean(1, keepdim=True)
     return resid
 
 
@@ -50,7 +50,7 @@ generator = torch.Generator().manual_seed(0)
 effects: list[list[list[float]]] = []  # [word, layer, (word, control)]
 for sound, word_times in clips:
     sequence = model.sequence_from_audio(sound, slm_lens.read_alignment(word_times))
-    pairs = list(zip(sequence.words, sequence.words[1:], strict=False))[4:]
+    pairs = list(zip(sequence.words, sequence.words[1:], strict=False))[4:]  # room for the control
     content = [
         (w, after)
         for w, after in pairs
@@ -66,7 +66,7 @@ for sound, word_times in clips:
             name = f"blocks.{layer}.hook_resid_post"
             changes = []
             for positions in (list(range(word.start, word.end)), others):
-                hook = partial(mean_ablate, positions=positions)
+                hook = partial(mean_ablate, positions=positions, end=word.end)
                 changes.append(log_likelihood(sequence.tokens, heard, [(name, hook)]) - plain)
             effects[-1].append(changes)
 
