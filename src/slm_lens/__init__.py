@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from slm_lens.corpus.folder import read_utterances
+    from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.errors import AlignmentError, AudioError, SlmLensError, VocabError
     from slm_lens.families.checkpoint import PromptFormat
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
@@ -67,6 +67,7 @@ _MODULE_OF = {
     "VocabError": "errors",
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.sequence",
+    "clips_of": "corpus.folder",
     "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
@@ -116,6 +117,7 @@ __all__ = [
     "VocabError",
     "WordLens",
     "WordSpan",
+    "clips_of",
     "convert_kmeans",
     "deduplicate",
     "describe_model",
