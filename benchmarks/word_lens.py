@@ -1,11 +1,12 @@
 """Ranks of spoken words at every layer: three ways to get them, side by side in one run.
 
-* **slm-lens**: `word_lens`: ranks of the current and the next word, pooled over the word's positions
-  by maximum and at its last one, in text and in full; modality curves (softmax, top 10); next units.
+* **slm-lens**: `word_lens`: ranks of the current and the next word, pooled over the word's
+  positions by maximum and at its last one, in text and in full; modality curves (softmax, top 10);
+  next units.
 * **transformer-lens**: ``tools.analysis.logit_lens``, once for the current and once for the next
   word: ranks at single positions, in full; entropy.
-* **materialised**: all logits ``[layer, pos, d_vocab]`` at once, then the pooled ranks of both words
-  in text and in full, and nothing else.
+* **materialised**: all logits ``[layer, pos, d_vocab]`` at once, then the pooled ranks of both
+  words in text and in full, and nothing else.
 
 A random Qwen2; each way in a process of its own, one thread. Memory: the peak of the process above
 what it held before, as the kernel counts it (``VmHWM``, Linux). Numbers are for comparison within
