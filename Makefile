@@ -20,7 +20,7 @@ check: .venv/dev
 	$(BIN)/pyright
 
 bench: .venv/dev
-	$(BIN)/python benchmarks/readout.py
+	$(BIN)/python benchmarks/word_lens.py
 
 clean:
 	rm -rf .venv runs

@@ -1,0 +1,47 @@
+"""Benchmarks run and print a table; their figures are never asserted."""
+
+import subprocess
+import sys
+
+import pytest
+from embedded_hf import ROOT
+
+
+@pytest.mark.slow
+def test_the_word_lens_benchmark_prints_each_way():
+    command = [sys.executable, str(ROOT / "benchmarks" / "word_lens.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    size, header, *rows = run.stdout.splitlines()
+    assert "2000 rows, 32 positions, 4 words" in size
+    assert header.split() == ["seconds", "extra", "MB", "time", "ratio", "memory", "ratio"]
+    assert [r.split()[0] for r in rows] == ["slm-lens", "transformer-lens", "materialised"]
+    assert rows[0].split()[3] == "1.00"
+    assert all(float(r.split()[1]) > 0 for r in rows)
+
+
+@pytest.mark.slow
+def test_the_ways_agree_on_the_ranks_that_both_give(monkeypatch: pytest.MonkeyPatch):
+    """Ranks in full at a word's last position, of the current and the next word."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import word_lens as benchmark  # pyright: ignore[reportMissingImports]
+
+    model, utterance = (
+        benchmark.make_model(benchmark.SMALL),
+        benchmark.make_utterance(benchmark.SMALL),
+    )
+    table = benchmark.with_slm_lens(model, utterance)().table
+    current, following = benchmark.with_transformer_lens(model, utterance)()
+    max_text, max_full, *_ = benchmark.materialised(model, utterance)()
+    n_words = len(utterance.sequence.words)
+    last = slice(benchmark.UNITS_A_WORD - 1, None, benchmark.UNITS_A_WORD)
+
+    def ours(column: str) -> list[list[int]]:  # [layer][word]; the last word has no next one
+        frame = table.sort("layer", "word_index")
+        rows = frame[column].to_numpy().reshape(-1, n_words)
+        return rows.tolist()
+
+    assert ours("rank_current_full_last") == (current[:, 0, last] + 1).tolist()
+    next_last = [row[:-1] for row in ours("rank_next_full_last")]
+    assert next_last == (following[:, 0, last][:, :-1] + 1).tolist()
+    assert ours("rank_current_text_max") == max_text.tolist()
+    assert ours("rank_current_full_max") == max_full.tolist()
