@@ -1,0 +1,143 @@
+"""The command line: cheap help, short errors, and files that a reader can trust."""
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import joblib
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from slm_lens.cli.main import app, main
+
+HELD_OUT = Path(str(files("slm_lens").joinpath("data", "held-out")))
+HEAVY = ["torch", "transformers", "transformer_lens", "numpy", "polars", "matplotlib"]
+
+
+def run(*arguments):
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(capsys, monkeypatch, *arguments):
+    """Runs ``slm-lens`` as the shell does; returns what it prints to standard error."""
+    monkeypatch.setattr(sys, "argv", ["slm-lens", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Three held-out clips in a folder of their own."""
+    folder = tmp_path_factory.mktemp("clips")
+    for sound in sorted(HELD_OUT.glob("*.flac"))[:3]:
+        shutil.copy(sound, folder)
+        shutil.copy(sound.with_suffix(".json"), folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["inspect"], ["encode"], ["phases"], ["demo"], ["convert-kmeans"], ["organism"],
+     ["organism", "train"], ["organism", "speak"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_has_help(command):
+    assert "Usage" in run(*command, "--help")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom slm_lens.cli.main import main\nsys.argv = ['slm-lens', '--help']\n"
+        f"try:\n    main()\nexcept SystemExit:\n    print([m for m in {HEAVY} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_inspect_shows_layout_and_vocabulary():
+    output = run("inspect", "organism")
+    for shown in ("Qwen2ForCausalLM", "prompt format", "<speech>", "100 units", "tied"):
+        assert shown in output
+
+
+def test_encode_shows_units_and_words():
+    sound = sorted(HELD_OUT.glob("*.flac"))[0]
+    output = run("encode", sound)
+    info = soundfile.info(sound)
+    units = [int(u) for u in output.splitlines()[-1].split()]
+    assert "25 Hz (deduplicated)" in output.replace("\n", " ")
+    assert units
+    assert all(0 <= u < 100 for u in units)
+    seconds = f"{(1 + info.frames // 640) / 25:.2f} s"
+    assert seconds in output.replace("\n", " ")
+    words = run("encode", sound, "--alignment", sound.with_suffix(".json"))
+    assert "the" in words
+    assert "<Un" in words
+
+
+@pytest.mark.slow
+def test_phases_writes_a_report(tmp_path, clips):
+    output = run("phases", "organism", clips, "--out", tmp_path / "out", "--n-bootstrap", 50)
+    assert "transcription:" in output
+    assert "return to speech:" in output
+    (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["n_utterances"] == 3
+    assert (tmp_path / "out" / "phases.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert (tmp_path / "out" / "phases.svg").stat().st_size > 1000
+    assert any((tmp_path / "out" / "organism").glob("*.parquet"))
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+@pytest.mark.slow
+def test_speak_writes_sound_and_word_times(tmp_path):
+    output = run("organism", "speak", "--out", tmp_path)
+    sounds = sorted(tmp_path.glob("*.flac"))
+    assert output.split() == [str(p) for p in sounds]
+    assert len(sounds) == 30
+    for sound in sounds:
+        info = soundfile.info(sound)
+        assert (info.samplerate, info.channels) == (16_000, 1)
+        assert sound.with_suffix(".json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["inspect", "organsim"], "error: load: no folder at 'organsim'"),
+        (["encode", "absent.flac"], "error: read_audio: absent.flac: got no such file"),
+        (["phases", "organism", "absent", "--out", "out"], "error: clips_of: no folder at"),
+    ],
+)
+def test_a_refused_input_ends_with_its_message(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert refused(capsys, monkeypatch, *arguments).startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pickle_is_not_opened_without_consent(tmp_path, capsys, monkeypatch):
+    source, out = tmp_path / "km.bin", tmp_path / "km.safetensors"
+    joblib.dump([1], source)
+    error = refused(capsys, monkeypatch, "convert-kmeans", source, out)
+    assert error.startswith("error: ")
+    assert "expected your consent" in error
+    assert not out.exists()
+
+
+def test_an_unknown_recipe_or_option_is_refused(tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    error = refused(capsys, monkeypatch, "organism", "train", "--out", out, "--recipe", "large")
+    assert "large" in error
+    assert "smoke" in error
+    assert not out.exists()
