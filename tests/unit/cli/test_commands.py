@@ -68,7 +68,7 @@ def test_help_imports_nothing_heavy():
 
 def test_inspect_shows_layout_and_vocabulary():
     output = run("inspect", "organism")
-    for shown in ("Qwen2ForCausalLM", "prompt format", "<speech>", "100 units", "tied"):
+    for shown in ("Qwen2ForCausalLM", "prompt format", "<speech>", "100 rows: 174-273", "tied"):
         assert shown in output
 
 
