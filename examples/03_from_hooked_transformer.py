@@ -18,7 +18,7 @@ options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 
 # %% [markdown]
 # Before: `model = HookedTransformer.from_pretrained("gpt2")`, and a string as input. Now the input
-# is token ids, since a string cannot hold speech.
+# is the token ids of a spoken sentence.
 
 # %%
 model = slm_lens.load("organism")
