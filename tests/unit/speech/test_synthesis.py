@@ -45,7 +45,10 @@ def test_sound_is_heard_where_words_are_and_not_in_the_pause(synthesizer):
 def test_the_same_text_gives_the_same_samples_whatever_was_spoken_before(synthesizer, name):
     first = synthesizer.speak(TEXT, Voice(name))
     synthesizer.speak("hello big fox", Voice("en-us+f4", rate_wpm=140, pitch=60))
-    again, other = synthesizer.speak(TEXT, Voice(name)), EspeakSynthesizer().speak(TEXT, Voice(name))
+    again, other = (
+        synthesizer.speak(TEXT, Voice(name)),
+        EspeakSynthesizer().speak(TEXT, Voice(name)),
+    )
     for clip in (again, other):
         assert torch.equal(clip.waveform, first.waveform)
         assert clip.alignment == first.alignment
