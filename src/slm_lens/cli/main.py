@@ -1,5 +1,7 @@
 """The application: registers one file of commands each."""
 
+import os
+
 import typer
 
 from slm_lens.cli import convert, encode, inspect, organism, phases
@@ -18,11 +20,18 @@ app.add_typer(organism.app, name="organism")
 
 
 def main() -> None:
-    """Run ``slm-lens``; a refused input ends with its message, not with a traceback."""
+    """Run ``slm-lens``; a refused input ends with its message.
+
+    The variable ``SLM_LENS_TRACEBACK``, when set, shows the traceback instead.
+    """
     from slm_lens.errors import SlmLensError
 
     try:
         app()
-    except (SlmLensError, ValueError, TypeError, LookupError, ImportError, OSError) as error:
+    except (
+        SlmLensError, ValueError, TypeError, LookupError, AttributeError, ImportError, OSError
+    ) as error:  # fmt: skip
+        if os.environ.get("SLM_LENS_TRACEBACK"):
+            raise
         typer.secho(f"error: {error}", fg="red", err=True)
         raise SystemExit(2) from None

@@ -208,8 +208,8 @@ def _find_library() -> tuple[ctypes.CDLL, bytes | None]:
         library = ctypes.CDLL(found)
         if not hasattr(library, "espeak_ng_SetRandSeed"):
             raise ImportError(
-                f"The espeak-ng of this system ({found}) is older than 1.52, expected one whose noise "
-                "can be seeded, so that a text always sounds the same: pip install 'slm-lens[synth]'"
+                f"The espeak-ng of this system ({found}) is older than 1.52, expected one whose "
+                "noise can be seeded: pip install 'slm-lens[synth]'"
             ) from None
         return library, None
     library = ctypes.CDLL(espeakng_loader.get_library_path())

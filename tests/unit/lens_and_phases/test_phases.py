@@ -349,7 +349,8 @@ def test_an_interruption_leaves_the_earlier_file(by_hand, tmp_path, monkeypatch)
 
 
 def test_frames(by_hand, monkeypatch):
-    pandas = pytest.importorskip("pandas", reason="pandas is in the dev extra")
+    import pandas
+
     assert by_hand.to_frame() is by_hand.curves
     assert by_hand.to_frame(backend="polars") is by_hand.curves
     frame = by_hand.to_frame(backend="pandas")

@@ -103,10 +103,14 @@ def test_the_last_word_has_no_next_word_and_repeated_words_meet(model):
 
 
 def test_written_words_have_no_rows_but_can_come_next(model):
-    mixed = sentence("a", ["fox", "runs", "deep"])
-    words = mixed.sequence.words
-    words = (words[0], dataclasses.replace(words[1], modality="text"), words[2])
-    mixed = Utterance("a", dataclasses.replace(mixed.sequence, words=words))
+    spoken = sentence("a", ["fox", "runs", "deep"]).sequence
+    words = (
+        spoken.words[0],
+        dataclasses.replace(spoken.words[1], modality="text"),
+        spoken.words[2],
+    )
+    kinds = (*spoken.kinds[:3], "text", "text", *spoken.kinds[5:])
+    mixed = Utterance("a", dataclasses.replace(spoken, words=words, kinds=kinds))
     table = word_lens(model, [mixed], **{**OPTIONS, "n_draws": 0}).table.filter(layer=0)
     assert table["word"].to_list() == ["fox", "deep"]
     assert table["next_word"].to_list() == ["runs", None]
