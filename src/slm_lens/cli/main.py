@@ -23,7 +23,7 @@ def main() -> None:
     """Run ``slm-lens``; a refused input ends with its message.
 
     The variable ``SLM_LENS_TRACEBACK``, when set, shows the traceback instead.
-    """
+    """  # noqa: DOC501 (passes on what a command raises)
     from slm_lens.errors import SlmLensError
 
     try:
