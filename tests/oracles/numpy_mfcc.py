@@ -20,7 +20,9 @@ def mfcc(waveform, *, n_fft=1024, hop=640, n_mels=40, n_cepstra=13, rate_hz=16_0
     filters = mel_filter_bank(
         n_fft // 2 + 1, n_mels, 0.0, rate_hz / 2, rate_hz, norm=None, mel_scale="htk"
     )
-    cepstra = dct(np.log(np.maximum(power @ filters, 1e-10)), type=2, norm="ortho")[:, :n_cepstra]
+    cepstra = np.asarray(dct(np.log(np.maximum(power @ filters, 1e-10)), type=2, norm="ortho"))[
+        :, :n_cepstra
+    ]
     first = half_difference(cepstra)
     stacked = np.concatenate([cepstra, first, half_difference(first)], axis=1)
     return (stacked - stacked.mean(0)) / np.maximum(stacked.std(0), 1e-5)

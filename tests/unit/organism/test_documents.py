@@ -37,6 +37,10 @@ def documents(mixture, n=20, of=None, seed=0):
     return [of.document(mixture, generator) for _ in range(n)]
 
 
+def written(tokens):
+    return str(TOKENIZER.decode(tokens))
+
+
 def is_unit(token):
     return UN0 <= token < UN0 + N_UNITS
 
@@ -94,7 +98,7 @@ def test_a_written_document_is_a_story():
         replay.choice(4, p=mixture.weights)  # the kind of document
         replay.random()  # whether it is marked
         story = training_story(int(replay.integers(20_000)), spoken=False)
-        assert TOKENIZER.decode(document.tokens).strip() == " ".join(story)
+        assert written(document.tokens).strip() == " ".join(story)
         assert set(document.spoken_words) == {NO_WORD}
 
 
@@ -178,7 +182,7 @@ def test_a_transcribed_document_ends_with_its_words():
         assert document.tokens[0] == SPEECH
         middle = document.tokens.index(TEXT)
         assert all(map(is_unit, document.tokens[1:middle]))
-        said = TOKENIZER.decode(document.tokens[middle + 1 :]).strip()
+        said = written(document.tokens[middle + 1 :]).strip()
         assert said in {" ".join(s.words) for s in made_up_stories()}
 
 
@@ -187,5 +191,5 @@ def test_content_words_are_spelled_on_demand_and_function_words_never():
     for document in documents(only("text", marked_share=0.0, spelled_share=1.0), 20):
         pieces = TOKENIZER.convert_ids_to_tokens(document.tokens)
         assert not {f" {w}" for w in content} & set(pieces)
-        assert set(TOKENIZER.decode(document.tokens).split()) <= set(vocabulary())
+        assert set(written(document.tokens).split()) <= set(vocabulary())
         assert " the" in pieces or " every" in pieces

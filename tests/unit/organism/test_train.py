@@ -173,7 +173,8 @@ def test_the_transcription_loss_is_the_logit_lens_of_that_layer_by_hand(tmp_path
     tokens = torch.tensor([[3, 200, 201, 20, 9]])
     words = torch.tensor([[NO_WORD, 50, 60, NO_WORD, 70]])  # the last position predicts nothing
     entering = []
-    handle = model.model.layers[layer].register_forward_pre_hook(lambda _, a: entering.append(a[0]))
+    block = list(model.model.layers)[layer]
+    handle = block.register_forward_pre_hook(lambda _, a: entering.append(a[0]))
     with torch.no_grad():
         plain = training_loss(model, tokens, words, transcription_layer=None).item()
         loss = training_loss(model, tokens, words, transcription_layer=layer).item()
