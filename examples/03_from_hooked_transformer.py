@@ -36,6 +36,7 @@ assert isinstance(cache, ActivationCache)
 print("hook_resid_post:", tuple(cache["blocks.3.hook_resid_post"].shape), "[batch, pos, d_model]")
 print("pattern:", tuple(cache["pattern", 3].shape), "[batch, head, pos, pos]")
 parts = cache.decompose_resid(layer=-1)
+assert isinstance(parts, torch.Tensor)  # with return_labels=True it is a pair
 gap = (parts.sum(0) - cache["resid_post", model.cfg.n_layers - 1]).abs().max()
 print(f"attention and MLP outputs sum to the residual stream, up to {gap:.1g}")
 

@@ -142,7 +142,7 @@ def fit_centroids(n_stories: int = 400) -> Float[Tensor, "n_units 39"]:
         story = training_story(index, spoken=True)
         clip = speak_sentences(synthesizer, story, voice, MfccKMeans.sample_rate_hz)
         frames.append(mfcc_features(clip.waveform).numpy())
-    # pyright: scikit-learn's stubs know n_init as a string only
+    # The stubs of scikit-learn know n_init as a string only.
     kmeans = KMeans(N_UNITS, n_init=2, random_state=_CLUSTER_SEED)  # pyright: ignore[reportArgumentType]
     kmeans.fit(np.concatenate(frames))
     return torch.from_numpy(kmeans.cluster_centers_).float()

@@ -180,7 +180,7 @@ def test_the_transcription_loss_is_the_logit_lens_of_that_layer_by_hand(tmp_path
         loss = training_loss(model, tokens, words, transcription_layer=layer).item()
         handle.remove()
         h = entering[-1][0]
-        rows = model.get_input_embeddings().weight[: n_text_tokens()]
+        rows = model.model.embed_tokens.weight[: n_text_tokens()]
         eps = model.config.rms_norm_eps
         by_hand = []
         for position, word in ((1, 50), (2, 60)):
