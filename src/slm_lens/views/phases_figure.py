@@ -84,7 +84,9 @@ def phases_figure(phases: Phases | Sequence[Phases]) -> "Figure":
         for (upper, lower), one in zip(axes.T, columns, strict=True):
             _draw_recall(upper, one)
             _draw_modality(lower, one)
-        axes[0, 0].set_ylim(0, min(1.02, axes[0, 0].get_ylim()[1]))  # the row shares its limits
+        # The row shares its limits; above a recall of 1 there is room for the number.
+        axes[0, 0].set_ylim(0, min(1.12, axes[0, 0].get_ylim()[1]))
+        axes[0, 0].set_yticks([t for t in axes[0, 0].get_yticks() if t <= 1])
         axes[0, 0].set_ylabel("recall@5 in text")
         axes[1, 0].set_ylabel("share")
         controls = set().union(*(c.curves["control"].unique() for c in columns))
