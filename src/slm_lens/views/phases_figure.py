@@ -84,9 +84,7 @@ def phases_figure(phases: Phases | Sequence[Phases]) -> "Figure":
         for (upper, lower), one in zip(axes.T, columns, strict=True):
             _draw_recall(upper, one)
             _draw_modality(lower, one)
-        # The row shares its limits; above a recall of 1 there is room for the number.
-        axes[0, 0].set_ylim(0, min(1.12, axes[0, 0].get_ylim()[1]))
-        axes[0, 0].set_yticks([t for t in axes[0, 0].get_yticks() if t <= 1])
+        axes[0, 0].set_ylim(0, min(1.02, axes[0, 0].get_ylim()[1]))  # the row shares its limits
         axes[0, 0].set_ylabel("recall@5 in text")
         axes[1, 0].set_ylabel("share")
         controls = set().union(*(c.curves["control"].unique() for c in columns))
@@ -147,7 +145,8 @@ def _draw_recall(ax: "Axes", phases: Phases) -> None:
         if peak is not None:
             peaks.append((rows["estimate"][peak], peak, colour, marker))
     for i, (recall, layer, colour, marker) in enumerate(sorted(peaks, reverse=True)):
-        below = i == 1 and abs(layer - max(peaks)[1]) <= 1  # keep the two numbers apart
+        apart = i == 1 and abs(layer - max(peaks)[1]) <= 1  # keep the two numbers apart
+        below = apart or recall > 0.9  # and off the title
         _mark_peak(ax, layer, recall, colour, marker, offset=-10.5 if below else 4.5)
     ax.set_title(phases.model, pad=11)
     of = "content words" if phases.words == "content" else "words"
