@@ -22,10 +22,24 @@ class Words(StrEnum):
     all = "all"
 
 
+class Overlap(StrEnum):
+    """What to do with words that overlap in time."""
+
+    refuse = "refuse"
+    trim = "trim"
+
+
+class Missing(StrEnum):
+    """What to do with words without times."""
+
+    refuse = "refuse"
+    interpolate = "interpolate"
+
+
 def phases(
     model: Annotated[str, typer.Argument(help="Embedded model or folder.")],
     data: Annotated[str, typer.Argument(help="Folder of clips with word times, or 'held-out'.")],
-    out: Annotated[Path, typer.Option(help="Folder for tables and figure.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for tables and figure.")],
     policy: Annotated[Policy, typer.Option(help="Tokens that count as a word.")] = (
         Policy.whole_word
     ),
@@ -33,7 +47,18 @@ def phases(
     text_tokenizer: Annotated[
         str | None, typer.Option(help="Folder of the text tokenizer, if the model has none.")
     ] = None,
-    n_bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of utterances.")] = 2000,
+    overlap: Annotated[
+        Overlap, typer.Option(help="Words that overlap in time: refuse, or let them meet.")
+    ] = Overlap.refuse,
+    missing: Annotated[
+        Missing, typer.Option(help="Words without times: refuse, or place between neighbours.")
+    ] = Missing.refuse,
+    n_draws: Annotated[
+        int, typer.Option(min=0, help="Control words for each word; 0 for one clip.")
+    ] = 20,
+    n_bootstrap: Annotated[
+        int, typer.Option(min=0, help="Resamples of utterances; 0 for one clip.")
+    ] = 2000,
     batch_size: Annotated[int, typer.Option(min=1, help="Utterances at once.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of controls and resamples.")] = 0,
 ) -> None:
@@ -46,9 +71,10 @@ def phases(
     slm = load(model, text_tokenizer=text_tokenizer)
     study = study_phases(
         slm,
-        read_utterances(slm, data),
+        read_utterances(slm, data, overlap=overlap.value, missing=missing.value),
         policy=policy.value,
         words=words.value,
+        n_draws=n_draws,
         n_bootstrap=n_bootstrap,
         batch_size=batch_size,
         seed=seed,
@@ -57,7 +83,9 @@ def phases(
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for tables and figure.")] = Path("runs/demo"),
+    out: Annotated[
+        Path, typer.Option(file_okay=False, help="Folder for tables and figure.")
+    ] = Path("runs/demo"),
 ) -> None:
     """Phases of the embedded organism and of its positive control, on the held-out clips."""
     from slm_lens.corpus.folder import HELD_OUT, read_utterances

@@ -211,6 +211,11 @@ def _check_options(
             f"measure_phases: got words={words!r}, n_bootstrap={n_bootstrap}; expected words "
             "'content' or 'all', and n_bootstrap >= 0."
         )
+    if n_bootstrap and word_lens.table["utterance"].n_unique() < 2:
+        raise ValueError(
+            f"measure_phases: got one utterance with n_bootstrap={n_bootstrap}, expected at least "
+            "two: intervals come from resampled utterances. Pass n_bootstrap=0 for none."
+        )
     known = range(word_lens.n_layers + 1)
     if current_layers is not None and (not current_layers or set(current_layers) - set(known)):
         raise ValueError(

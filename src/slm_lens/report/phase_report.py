@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from slm_lens._atomic import write_atomically
-from slm_lens.phases.result import Phases
+from slm_lens.phases.result import LayerEstimate, Phases
 from slm_lens.studies.phase_study import PhaseStudy
 from slm_lens.views.phases_figure import phases_figure, save_figure
 
@@ -46,15 +46,14 @@ def phase_table(phases: Phases) -> Table:
     Returns:
         A table for the terminal, 80 columns wide at most.
     """
-    title = (
-        f"{phases.model}: {phases.n_utterances} utterances, {phases.n_words} {phases.words} words"
-    )
+    counted = "content words" if phases.words == "content" else "words"
+    title = f"{phases.model}: {phases.n_utterances} utterances, {phases.n_words} {counted}"
     table = Table("in text, at the peak layer", "current word", "next word",
                   title=title, title_justify="left", caption_justify="left",
                   caption="Current word: maximum over its positions. Next word: at the last "
                   f"position. Tokens of a word: {phases.policy}. [95 % interval]")  # fmt: skip
     peaks = (("current", "max", phases.current_word), ("next", "last", phases.next_word))
-    table.add_row("layer", *(f"{e.layer} {_bounds(e.interval)}" for _, _, e in peaks))
+    table.add_row("layer", *(_layer(e) for _, _, e in peaks))
     for label, control, k in (
         ("recall@1", "none", 1),
         ("recall@5", "none", 5),
@@ -69,12 +68,9 @@ def phase_table(phases: Phases) -> Table:
         ]  # fmt: skip
         table.add_row(label, *cells)
     table.add_section()
-    difference, back = phases.layer_difference, phases.return_to_speech
-    table.add_row(
-        "next minus current, layers", f"{difference.layer} {_bounds(difference.interval)}"
-    )
+    table.add_row("next minus current, layers", _layer(phases.layer_difference))
     table.add_row("speech mass at the last layer", _cell(phases, "speech_mass", phases.n_layers))
-    table.add_row("mostly speech from layer", f"{back.layer} {_bounds(back.interval)}")
+    table.add_row("mostly speech from layer", _layer(phases.return_to_speech))
     return table
 
 
@@ -85,8 +81,13 @@ def verdict(phases: Phases) -> list[str]:
         phases: of one model.
 
     Returns:
-        One sentence for each phase.
+        One sentence for each phase; a single one when there are no controls or intervals to go by.
     """
+    if not phases.n_draws or not phases.n_bootstrap or phases.next_word.layer is None:
+        return [
+            "no verdict: it needs control words (n_draws), resamples (n_bootstrap), and words that "
+            "are followed by another"
+        ]
     current = _row(phases, "current_word_recall", phases.current_word.layer, vocab="text",
                    pool="max", k=5)  # fmt: skip
     shuffled = _row(phases, "current_word_recall", phases.current_word.layer, control="shuffled",
@@ -119,9 +120,18 @@ def _row(phases: Phases, measure: str, layer: int | None, **keys: Any) -> dict[s
 
 
 def _cell(phases: Phases, measure: str, layer: int | None, **keys: Any) -> str:
+    """An estimate with its interval; a dash for what was not measured."""
+    if layer is None or keys.get("control", "none") not in set(phases.curves["control"]):
+        return "-"
     row = _row(phases, measure, layer, **keys)
+    if row["estimate"] is None:
+        return "-"
+    if row["low"] is None:
+        return f"{row['estimate']:.3f}"
     return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
-def _bounds(interval: tuple[int | None, int | None]) -> str:
-    return f"[{interval[0]}, {interval[1]}]"
+def _layer(estimate: LayerEstimate) -> str:
+    low, high = estimate.interval
+    layer = "-" if estimate.layer is None else str(estimate.layer)
+    return layer if low is None and high is None else f"{layer} [{low}, {high}]"

@@ -32,6 +32,9 @@ from slm_lens.speech.alignments.whisperx import parse_whisperx
 AlignmentFormat = Literal["textgrid", "mfa_json", "ctm", "whisperx", "slamkit"]
 ALIGNMENT_FORMATS: tuple[AlignmentFormat, ...] = get_args(AlignmentFormat)
 
+CTM_ROUNDING_S = 0.015
+"""Overlap in seconds that start and duration in hundredths, each rounded, can cause."""
+
 Overlap = Literal["refuse", "trim"]
 Missing = Literal["refuse", "interpolate"]
 
@@ -63,6 +66,8 @@ def read_alignment(
             checks nothing.
         clip_tolerance_s: words that end at most this much after the clip are cut to it.
         overlap: ``"refuse"``, or ``"trim"`` to let two words that overlap meet in the middle.
+            In ``ctm`` files overlaps of up to `CTM_ROUNDING_S` always do: start and duration are
+            rounded one by one.
         missing: ``"refuse"``, or ``"interpolate"`` to place words without times between their
             neighbours in the same segment.
 
@@ -88,7 +93,8 @@ def read_alignment(
         for segment in segments
         for word in fill_missing(segment, interpolate=missing == "interpolate", where=where)
     ]
-    words = resolve_overlaps(words, trim=overlap == "trim", where=where)
+    rounding_s = CTM_ROUNDING_S if chosen == "ctm" else 0.0
+    words = resolve_overlaps(words, trim=overlap == "trim", where=where, rounding_s=rounding_s)
     if clip_duration_s is not None:
         words = cut_to_clip(
             words, clip_duration_s=clip_duration_s, tolerance_s=clip_tolerance_s, where=where

@@ -101,6 +101,28 @@ def test_phases_writes_a_report(tmp_path, clips):
 
 
 @pytest.mark.slow
+def test_one_clip_is_reported_without_controls_intervals_and_verdict(
+    tmp_path, clips, capsys, monkeypatch
+):
+    one = tmp_path / "one"
+    one.mkdir()
+    for path in sorted(clips.iterdir())[:2]:
+        shutil.copy(path, one)
+    options = ["phases", "organism", one, "--out", tmp_path / "out"]
+    message = refused(capsys, monkeypatch, *options)
+    assert "got one utterance with n_draws=20, expected at least two" in message
+    message = refused(capsys, monkeypatch, *options, "--n-draws", 0)
+    assert "got one utterance with n_bootstrap=2000, expected at least two" in message
+    output = run(*options, "--n-draws", 0, "--n-bootstrap", 0)
+    assert "no verdict" in output
+    (row,) = [line for line in output.splitlines() if "shuffled words" in line]
+    assert row.split("│")[2].strip() == "-"
+    (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["current_word"]["interval_at_5"] == [None, None]
+    assert summary["current_word"]["shuffled_at_5"] is None
+
+
+@pytest.mark.slow
 def test_speak_writes_sound_and_word_times(tmp_path):
     output = run("organism", "speak", "--out", tmp_path)
     sounds = sorted(tmp_path.glob("*.flac"))

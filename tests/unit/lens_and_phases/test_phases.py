@@ -139,7 +139,8 @@ def test_ties_go_to_the_earliest_layer_and_layers_can_be_named():
     ],
 )
 def test_return_to_speech(speech, layer):
-    words = [{"utterance": "a", "current": [9] * 4, "next": [9, 1, 9, 9], "speech": speech}]
+    word = {"current": [9] * 4, "next": [9, 1, 9, 9], "speech": speech}
+    words = [{"utterance": u, **word} for u in "ab"]  # alike, so no resample differs
     phases = measure_phases(word_table(words, n_layers=3), n_bootstrap=20)
     assert phases.return_to_speech == LayerEstimate(layer, (layer, layer))
 
@@ -151,7 +152,8 @@ def test_no_return_when_the_next_word_peaks_at_the_last_layer():
 
 
 def test_without_next_words_there_is_no_next_layer_and_the_summary_says_none():
-    words = [{"utterance": "a", "current": [9, 1], "next": None, "is_last": True}]
+    word = {"current": [9, 1], "next": None, "is_last": True}
+    words = [{"utterance": u, **word} for u in "ab"]
     phases = measure_phases(word_table(words, n_layers=1), n_bootstrap=10)
     assert phases.next_word == LayerEstimate(None, (None, None))
     assert phases.layer_difference.layer is None
@@ -315,6 +317,8 @@ def test_options_out_of_range_are_refused(options, message):
 def test_a_selection_without_tokens_and_a_torn_table_are_refused():
     function_word = [{"utterance": "a", "current": [1], "next": [1], "content": False}]
     with pytest.raises(ValueError, match=r"none of 0 selected words has a token under policy"):
+        measure_phases(word_table(function_word, n_layers=0), n_bootstrap=0)
+    with pytest.raises(ValueError, match=r"got one utterance with n_bootstrap=2000, expected at"):
         measure_phases(word_table(function_word, n_layers=0))
     lens = word_table(WORDS, n_layers=3)
     lens.__dict__["table"] = lens.table.filter(pl.col("layer") != 2)

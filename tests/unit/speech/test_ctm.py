@@ -59,3 +59,14 @@ def test_a_negative_duration_is_refused(tmp_path):
 def test_a_file_of_comments_has_no_utterance(tmp_path):
     with pytest.raises(AlignmentError, match=r"got 0 utterances \(\), expected one"):
         read(tmp_path, ";; nothing\n")
+
+
+def test_hundredths_that_overlap_by_rounding_meet_and_more_is_refused(tmp_path):
+    path = tmp_path / "a.ctm"
+    path.write_text("a 1 0.00 0.34 the\na 1 0.33 0.20 fox\n")  # 0.335 s, rounded twice
+    words = read_alignment(path).words
+    times = [t for w in words for t in (w.start_s, w.end_s)]
+    assert times == pytest.approx([0, 0.335, 0.335, 0.53])
+    path.write_text("a 1 0.00 0.34 the\na 1 0.32 0.20 fox\n")
+    with pytest.raises(AlignmentError, match=r"'the' at \[0, 0.34\] s and then 'fox'"):
+        read_alignment(path)

@@ -88,7 +88,9 @@ def _first(preferred: float | None, other: float | None) -> float | None:
     return other if preferred is None else preferred
 
 
-def resolve_overlaps(words: Sequence[AlignedWord], *, trim: bool, where: str) -> list[AlignedWord]:
+def resolve_overlaps(
+    words: Sequence[AlignedWord], *, trim: bool, where: str, rounding_s: float = 0.0
+) -> list[AlignedWord]:
     """Make words that overlap meet, or refuse them.
 
     Args:
@@ -96,6 +98,8 @@ def resolve_overlaps(words: Sequence[AlignedWord], *, trim: bool, where: str) ->
         trim: move the end of the first and the start of the second to the middle of what they
             share; False refuses overlaps.
         where: what the message begins with.
+        rounding_s: words that overlap by no more are trimmed in any case: the file rounds its
+            times.
 
     Returns:
         Words of which none starts before the previous one ends.
@@ -115,7 +119,7 @@ def resolve_overlaps(words: Sequence[AlignedWord], *, trim: bool, where: str) ->
                 f"{where}: got {last.word!r} at [{last.start_s:g}, {last.end_s:g}] s and then "
                 f"{word.word!r} at [{word.start_s:g}, {word.end_s:g}] s"
             )
-            if not trim:
+            if not trim and last.end_s - word.start_s > rounding_s + _TOUCHING_S:
                 raise AlignmentError(
                     f"{both}, expected words that do not overlap. Do two speakers talk at once? "
                     "Pass overlap='trim' to let them meet in the middle."
