@@ -2,7 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# A BLAS thread for each core oversubscribes small matrices under pytest; the demo sets its own.
 export PYTHONUNBUFFERED := 1
 export HF_HUB_OFFLINE := 1
 
