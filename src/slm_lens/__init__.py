@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.model.describe import describe_model
-    from slm_lens.model.hooked import HookedSLM, Provenance
+    from slm_lens.model.hooked import HookedSLM
     from slm_lens.model.load import load
+    from slm_lens.model.provenance import Provenance
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
@@ -56,7 +57,7 @@ _MODULE_OF = {
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "PromptFormat": "families.checkpoint",
-    "Provenance": "model.hooked",
+    "Provenance": "model.provenance",
     "SequenceBatch": "sequence.batch",
     "SlmLensError": "errors",
     "SpeechTextSequence": "sequence.sequence",

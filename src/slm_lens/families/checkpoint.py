@@ -36,6 +36,8 @@ class Checkpoint:
         appends_eos: whether the tokenizer puts a token after every text by itself.
         vocab: partition of the embedding's rows.
         prompt_format: how prompts are written.
+        family: name of the family whose layout it has.
+        adapter: the adapter on top, as `Provenance.adapter`; None without one.
     """
 
     hf_model: PreTrainedModel
@@ -43,3 +45,5 @@ class Checkpoint:
     appends_eos: bool
     vocab: SpeechTextVocab
     prompt_format: PromptFormat
+    family: str
+    adapter: str | None = None

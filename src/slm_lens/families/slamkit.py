@@ -103,6 +103,7 @@ def load_slamkit(
             mark_text_only=True,
             bos=bos,
         ),
+        family="sims",
     )
 
 

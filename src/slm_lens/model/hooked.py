@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from slm_lens.errors import VocabError
 from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.speech.alignment import Alignment
 from slm_lens.speech.units import Units, UnitTokenizer
@@ -22,32 +23,12 @@ from slm_lens.vocab import SpeechTextVocab
 
 
 @dataclass(frozen=True)
-class Provenance:
-    """What the numbers of a model depend on besides its weights; store it with every result.
-
-    Attributes:
-        name: name or folder that was loaded.
-        architecture: Hugging Face class of the language model.
-        dtype: dtype of the weights, e.g. "float32".
-        attention: attention implementation. Another one changes ranks in half precision.
-        compatibility_mode: whether TransformerLens' compatibility mode is on.
-        weights_processed: whether it folded and centred weights. That changes the residual
-            stream, though not the model's predictions.
-    """
-
-    name: str
-    architecture: str
-    dtype: str
-    attention: str
-    compatibility_mode: bool
-    weights_processed: bool
-
-
-@dataclass(frozen=True)
 class _Source:
     """Held apart, so that `torch.nn.Module` takes no neural unit tokenizer for a submodule."""
 
     name: str
+    family: str
+    adapter: str | None
     unit_tokenizer: UnitTokenizer | None
 
 
@@ -105,7 +86,7 @@ class HookedSLM(TransformerBridge):
         super().__init__(hf_model, adapter, checkpoint.tokenizer)
         self.vocab = checkpoint.vocab
         self.prompt_format = checkpoint.prompt_format
-        self._source = _Source(name, unit_tokenizer)
+        self._source = _Source(name, checkpoint.family, checkpoint.adapter, unit_tokenizer)
 
     @property
     def unit_tokenizer(self) -> UnitTokenizer:
@@ -128,9 +109,11 @@ class HookedSLM(TransformerBridge):
         hf_model = cast(PreTrainedModel, self.original_model)
         return Provenance(
             name=self._source.name,
+            family=self._source.family,
             architecture=type(hf_model).__name__,
             dtype=str(next(self.parameters()).dtype).removeprefix("torch."),
             attention=str(hf_model.config._attn_implementation),
+            adapter=self._source.adapter,
             compatibility_mode=self.compatibility_mode,
             weights_processed=self._weights_processed,
         )

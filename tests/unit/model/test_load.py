@@ -112,9 +112,11 @@ def test_provenance_follows_compatibility_mode(own_model, tiny_folder):
     before = own_model.provenance
     assert before == slm_lens.Provenance(
         name=str(tiny_folder.path),
+        family="sims",
         architecture="Qwen2ForCausalLM",
         dtype="float32",
         attention="eager",
+        adapter=None,
         compatibility_mode=False,
         weights_processed=False,
     )
