@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slm_lens.model.load import EMBEDDED, embedded_folder
+from slm_lens.model.source import EMBEDDED, embedded_folder
 from slm_lens.organism.card import card_table
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -89,7 +89,8 @@ def demo(
 ) -> None:
     """Phases of the embedded organism and of its positive control, on the held-out clips."""
     from slm_lens.corpus.folder import HELD_OUT, read_utterances
-    from slm_lens.model.load import EMBEDDED, load
+    from slm_lens.model.load import load
+    from slm_lens.model.source import EMBEDDED
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
 

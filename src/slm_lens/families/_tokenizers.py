@@ -1,27 +1,8 @@
-"""Fast text tokenizers: reading them, and what each of their tokens is."""
-
-from pathlib import Path
+"""What each token of a fast text tokenizer is, and what the tokenizer adds by itself."""
 
 from transformers import PreTrainedTokenizerFast
 
 from slm_lens.errors import VocabError
-
-
-def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of a folder, exactly as its ``tokenizer.json`` says.
-
-    Not through ``AutoTokenizer``: in a folder whose config says "qwen2" it takes the file for a
-    Qwen2 tokenizer whatever is in it.
-
-    Raises:
-        ValueError: the folder has no fast tokenizer.
-    """
-    if not (folder / "tokenizer.json").is_file():
-        raise ValueError(
-            f"load: {folder} has no tokenizer.json, expected the folder of a fast tokenizer. "
-            "Convert a slow one with AutoTokenizer.from_pretrained(...).save_pretrained(folder)."
-        )
-    return PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:

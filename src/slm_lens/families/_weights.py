@@ -1,15 +1,60 @@
-"""Reading weights from safetensors files, whole or in shards."""
+"""Stored weights: which files, which tensors, and reading one tensor at a time.
 
-import json
+Safetensors first; a pickle (``pytorch_model.bin``) only where there is none, and only through
+``torch.load(weights_only=True)``, which runs no code of the file. Both are memory-mapped, so a
+tensor that keeps its dtype costs no second copy.
+"""
+
+import pickle
 import re
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-INDEX = "model.safetensors.index.json"
-SHARD = re.compile(r"model-(\d+)-of-(\d+)\.safetensors")
+from slm_lens._json import read_json_object
+
+SHARD = re.compile(r"(?:model|pytorch_model)-(\d+)-of-(\d+)\.(?:safetensors|bin)")
+# Index and single file of either kind, the better one first.
+LAYOUTS = (
+    ("model.safetensors.index.json", "model.safetensors", "model-*.safetensors"),
+    ("pytorch_model.bin.index.json", "pytorch_model.bin", "pytorch_model-*.bin"),
+)
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTensor:
+    """A tensor that is read when it is needed.
+
+    Attributes:
+        shape: its shape.
+        dtype: its dtype in the file.
+        read: reads it.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+
+    def __getitem__(self, _: object) -> Tensor:
+        """The whole tensor; transformers asks for ``stored[...]`` when it wants to have it."""
+        return self.read()
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -20,52 +65,112 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         ValueError: there are no weights, or a shard is missing.
     """
-    if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        files = [folder / name for name in sorted(set(index["weight_map"].values()))]
-    elif (folder / "model.safetensors").is_file():
-        files = [folder / "model.safetensors"]
-    else:
-        found = [m for m in map(SHARD.fullmatch, sorted(p.name for p in folder.iterdir())) if m]
-        if not found:
+    for index, single, shards in LAYOUTS:
+        if (folder / index).is_file():
+            files = [folder / name for name in _indexed(folder / index)]
+        elif (folder / single).is_file():
+            files = [folder / single]
+        elif found := [m for p in folder.glob(shards) if (m := SHARD.fullmatch(p.name))]:
+            stem, suffix = shards.split("-*")
+            width, n_shards = len(found[0][2]), int(found[0][2])
+            names = (f"{stem}-{i:0{width}d}-of-{found[0][2]}" for i in range(1, n_shards + 1))
+            files = [folder / f"{name}{suffix}" for name in names]
+        else:
+            continue
+        missing = [f.name for f in files if not f.is_file()]
+        if missing:
             raise ValueError(
-                f"load: {folder} has no weights, expected model.safetensors, its shards or "
-                f"{INDEX}. Pickled weights (pytorch_model.bin) are not read: convert them with "
-                "safetensors.torch.save_model where you trust their origin."
+                f"load: {folder} lacks {missing[:8]}, expected all {len(files)} weight files. "
+                "Was the download cut short?"
             )
-        n_shards, width = int(found[0][2]), len(found[0][2])
-        names = (f"model-{i:0{width}d}-of-{found[0][2]}" for i in range(1, n_shards + 1))
-        files = [folder / f"{name}.safetensors" for name in names]
-    missing = [f.name for f in files if not f.is_file()]
-    if missing:
-        raise ValueError(
-            f"load: {folder} lacks {missing}, expected all {len(files)} weight files. Was the "
-            "download cut short?"
-        )
-    return files
+        return files
+    raise ValueError(
+        f"load: {folder} has no weights, expected model.safetensors, its shards and their index, "
+        "or pytorch_model.bin. Was the download cut short?"
+    )
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Every tensor of the folder's weights, in the dtype that is on disk."""
-    weights: dict[str, Tensor] = {}
+def stored_weights(folder: Path) -> dict[str, StoredTensor]:
+    """Every tensor of the folder's weights, not read yet.
+
+    Raises:
+        ValueError: a file is missing, damaged, or repeats a tensor.
+    """
+    weights: dict[str, StoredTensor] = {}
     for path in weight_files(folder):
-        with safe_open(path, framework="pt") as shard:
-            for name in shard.keys():  # noqa: SIM118 (not a dict)
-                if name in weights:
-                    raise ValueError(
-                        f"load: {name} is in {path.name} and in an earlier file of {folder}, "
-                        "expected each weight once. Are there two checkpoints in the folder?"
-                    )
-                weights[name] = shard.get_tensor(name)
+        stored = _in_safetensors(path) if path.suffix == ".safetensors" else _in_pickle(path)
+        twice = sorted(weights.keys() & stored.keys())
+        if twice:
+            raise ValueError(
+                f"load: {twice[0]} is in {path.name} and in an earlier file of {folder}, "
+                "expected each weight once. Are there two checkpoints in the folder?"
+            )
+        weights |= stored
     return weights
 
 
-def stored_dtype(weights: dict[str, Tensor]) -> torch.dtype:
+def stored_dtype(weights: dict[str, StoredTensor]) -> torch.dtype:
     """The one floating dtype in which the weights are stored."""
-    dtypes = {w.dtype for w in weights.values() if w.is_floating_point()}
+    dtypes = {w.dtype for w in weights.values() if w.dtype.is_floating_point}
     if len(dtypes) != 1:
         raise ValueError(
             f"load: the weights are stored as {sorted(map(str, dtypes))}, expected one dtype for "
             "dtype=None. Name the dtype to load them in, e.g. dtype=torch.float32."
         )
     return dtypes.pop()
+
+
+def _indexed(path: Path) -> list[str]:
+    """File names of an index, none of which leaves the folder."""
+    weight_map = read_json_object(path).get("weight_map")
+    names = set(weight_map.values()) if isinstance(weight_map, dict) else set()
+    if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
+        raise ValueError(
+            f"load: {path} names the files {sorted(map(repr, names))[:4]}, expected a weight_map "
+            "with names of files beside it. Was the index edited?"
+        )
+    return sorted(names)
+
+
+def _in_safetensors(path: Path) -> dict[str, StoredTensor]:
+    try:
+        shard = safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise ValueError(
+            f"load: {path} cannot be read ({error}), expected a whole safetensors file. Was the "
+            "download cut short? Get the file again."
+        ) from error
+    slices = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118 (not a dict)
+    odd = sorted({s.get_dtype() for s in slices.values()} - set(DTYPES))
+    if odd:
+        raise ValueError(
+            f"load: {path} stores tensors as {odd}, expected one of {sorted(DTYPES)}. Quantised "
+            "weights are not supported: take the checkpoint in half precision."
+        )
+    return {
+        name: StoredTensor(tuple(s.get_shape()), DTYPES[s.get_dtype()], lambda s=s: s[...])
+        for name, s in slices.items()
+    }
+
+
+def _in_pickle(path: Path) -> dict[str, StoredTensor]:
+    try:
+        stored = torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"load: {path} cannot be read without running its code, or is damaged "
+            f"({str(error).splitlines()[0]}), expected a file that torch.save wrote and that "
+            "holds tensors only. Get the file again, or convert it to safetensors where you "
+            "trust its origin."
+        ) from error
+    if not isinstance(stored, dict) or not all(isinstance(t, Tensor) for t in stored.values()):
+        raise ValueError(
+            f"load: {path} holds more than tensors, expected a state dict. Was a whole model "
+            "pickled? Save its state_dict()."
+        )
+    return {
+        str(name): StoredTensor(tuple(t.shape), t.dtype, lambda t=t: t)
+        for name, t in stored.items()
+    }

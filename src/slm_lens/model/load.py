@@ -1,27 +1,42 @@
-"""From a name or a folder to a model with hooks."""
+"""From a name, a folder or a model in memory to a model with hooks."""
 
-import difflib
-import json
-from importlib.resources import files
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerFast
+from torch import nn
+from transformer_lens.utilities.multi_gpu import resolve_device_map
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from slm_lens.families import slamkit
+from slm_lens.families._hf_model import DeviceMap, Placement
+from slm_lens.families.assemble import load_checkpoint
+from slm_lens.families.described import Described
+from slm_lens.families.family import Family
+from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.registry import recognise
+from slm_lens.families.vocab_spec import VocabSpec, read_vocab_spec
 from slm_lens.model.hooked import HookedSLM
+from slm_lens.model.source import find_folder
 from slm_lens.speech.units import UnitTokenizer
-
-EMBEDDED = ("organism", "organism-control")
 
 
 def load(
-    name_or_folder: str | Path,
+    source: str | Path | nn.Module,
     *,
-    dtype: torch.dtype | None = torch.float32,
-    device: str | torch.device = "cpu",
+    family: str | Family | None = None,
+    vocab_spec: VocabSpec | str | Path | None = None,
     text_tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
     unit_tokenizer: UnitTokenizer | None = None,
+    adapter: str | Path | None = None,
+    merge_adapter: bool = True,
+    dtype: torch.dtype | None = torch.float32,
+    device: str | torch.device | None = None,
+    device_map: DeviceMap | None = None,
+    n_devices: int | None = None,
+    max_memory: Mapping[int | str, int | str] | None = None,
+    compatibility_mode: bool = False,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
 ) -> HookedSLM:
     """Load a speech-text model as a TransformerLens model.
 
@@ -30,77 +45,111 @@ def load(
     logits, cache = model.run_with_cache(model.sequence_from_text("the zebra").tokens[None])
     ```
 
+    The layout is recognised from the files (see ``slm-lens families``). Nothing is unpickled but
+    tensors, and no code of a checkpoint is run unless `trust_remote_code` says so.
+
     Args:
-        name_or_folder: name of an embedded model ("organism", "organism-control"), or a folder
-            in the slamkit layout (SIMS). A folder of an embedded name is meant by "./organism".
-        dtype: dtype to load the weights in; None keeps the one on disk.
-        device: where to put the model.
-        text_tokenizer: text tokenizer or its folder, for a checkpoint without one: that of the
-            text model that the training began with. It takes precedence over the folder's.
+        source: name of an embedded model ("organism", "organism-control"), a folder, a hub id
+            ("slprl/SIMS-7B"), or a transformers model in memory, which is left as it is: the
+            hooked model shares its weights. A folder of an embedded name is meant by "./organism".
+        family: name of the family, or one of your own; None to recognise it.
+        vocab_spec: description of the vocabulary, or its YAML file, for a checkpoint of no family.
+        text_tokenizer: text tokenizer, its folder or hub id, for a checkpoint without one: that of
+            the text model that the training began with. It takes precedence over the folder's.
         unit_tokenizer: what turns sound into units; None takes the one in the folder, if any.
+        adapter: folder or hub id of a PEFT adapter (LoRA) to put on top.
+        merge_adapter: merge the adapter into the weights, or keep it live as modules of its own.
+        dtype: dtype to load the weights in; None keeps the one on disk, without a second copy. A
+            model in memory keeps its own.
+        device: where to put the model; None for the CPU.
+        device_map: how to share the model out over devices ("auto", "balanced", or a map), as in
+            transformers; instead of `device`.
+        n_devices: how many GPUs to share the model out over; instead of `device_map`.
+        max_memory: memory of each device that may be used.
+        compatibility_mode: fold and centre the weights as `HookedTransformer` did. This changes
+            the residual stream, though not the predictions, and stands in the provenance.
+        trust_remote_code: run classes that come with the checkpoint.
+        revision: branch, tag or commit on the hub.
 
     Returns:
         The model, in evaluation mode, with eager attention.
 
     Raises:
-        LookupError: no embedded model and no folder has this name.
-        ValueError: the folder is not in a known layout, or incomplete.
+        LookupError: no embedded model, folder, hub repository or family has this name.
+        ImportError: an adapter is wanted and peft is not installed.
+        ValueError: the layout is not known, the files are incomplete or damaged, or options
+            exclude each other.
         VocabError: tokenizer, unit tokenizer and embedding do not fit together.
     """  # noqa: DOC502 (raised by the parts)
-    folder = _folder(name_or_folder)
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"load: {folder} has no config.json, expected a folder with a model. Is it one level "
-            "deeper?"
-        )
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if config.get("model_type") != slamkit.MODEL_TYPE:
-        raise ValueError(
-            f"load: config.json in {folder} has model_type {config.get('model_type')!r}, expected "
-            f"{slamkit.MODEL_TYPE!r} (the slamkit layout, e.g. SIMS). Other layouts are not "
-            "supported; save the model with slamkit."
-        )
-    checkpoint = slamkit.load_slamkit(
-        folder, config, dtype=dtype, device=device, text_tokenizer=text_tokenizer
+    if isinstance(source, nn.Module):
+        _refuse_for_memory(device, device_map, n_devices, max_memory, revision)
+        place, name = source, type(source).__name__
+    else:
+        place, name = find_folder(source, revision=revision), str(source)
+    files = CheckpointFiles(place, text_tokenizer=_tokenizer(text_tokenizer))
+    known = _family(files, family, vocab_spec)
+    checkpoint = load_checkpoint(
+        files,
+        known,
+        _placement(dtype, device, device_map, n_devices, max_memory),
+        adapter=None if adapter is None else find_folder(adapter),
+        merge_adapter=merge_adapter,
+        trust_remote_code=trust_remote_code,
     )
-    if unit_tokenizer is None and (folder / "unit_tokenizer.json").is_file():
+    if unit_tokenizer is None and files.folder and (files.folder / "unit_tokenizer.json").is_file():
         from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
 
-        unit_tokenizer = load_unit_tokenizer(folder)
-    return HookedSLM(checkpoint, name=str(name_or_folder), unit_tokenizer=unit_tokenizer)
+        unit_tokenizer = load_unit_tokenizer(files.folder)
+    model = HookedSLM(checkpoint, name=name, unit_tokenizer=unit_tokenizer)
+    if compatibility_mode:
+        model.enable_compatibility_mode(disable_warnings=True)
+    return model
 
 
-def embedded_folder(name: str) -> Path:
-    """Folder of a model that ships with the package.
-
-    Args:
-        name: one of `EMBEDDED`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        LookupError: this installation does not have it.
-    """
-    folder = Path(str(files("slm_lens").joinpath("data", name)))
-    if name not in EMBEDDED or not folder.is_dir():
-        raise LookupError(
-            f"load: the embedded model {name!r} is not in this installation, expected {folder}. "
-            "Reinstall slm-lens, or train it: slm-lens organism train."
+def _family(
+    files: CheckpointFiles, family: str | Family | None, vocab_spec: VocabSpec | str | Path | None
+) -> Family:
+    if vocab_spec is None:
+        return recognise(files, family)
+    if family is not None:
+        raise ValueError(
+            f"load: got family={family!r} and a vocab_spec, expected one of them. A described "
+            "vocabulary needs no family."
         )
-    return folder
+    given = vocab_spec if isinstance(vocab_spec, VocabSpec) else read_vocab_spec(vocab_spec)
+    return Described(given)
 
 
-def _folder(name_or_folder: str | Path) -> Path:
-    """Folder of an embedded model, or the folder that was named."""
-    if name_or_folder in EMBEDDED:
-        return embedded_folder(str(name_or_folder))
-    folder = Path(name_or_folder)
-    if not folder.is_dir():
-        near = difflib.get_close_matches(str(name_or_folder), EMBEDDED, n=1)
-        raise LookupError(
-            f"load: no folder at {str(name_or_folder)!r}, expected a folder or one of the "
-            f"embedded models {list(EMBEDDED)}."
-            + (f" Did you mean {near[0]!r}?" if near else " Models are not downloaded.")
+def _tokenizer(
+    given: str | Path | PreTrainedTokenizerFast | None,
+) -> Path | PreTrainedTokenizerFast | None:
+    if isinstance(given, str | Path):
+        return find_folder(given, weights=False)
+    return given
+
+
+def _placement(
+    dtype: torch.dtype | None,
+    device: str | torch.device | None,
+    device_map: DeviceMap | None,
+    n_devices: int | None,
+    max_memory: Mapping[int | str, int | str] | None,
+) -> Placement:
+    """Devices as TransformerLens resolves them; without a choice, the CPU."""
+    shared_out, memory = resolve_device_map(
+        n_devices,
+        device_map,  # pyright: ignore[reportArgumentType] (torch.device is taken too)
+        device,
+        None if max_memory is None else dict(max_memory),  # pyright: ignore[reportArgumentType]
+    )
+    if shared_out is None:
+        shared_out = {"": "cpu" if device is None else str(torch.device(device))}
+    return Placement(dtype, shared_out, memory)
+
+
+def _refuse_for_memory(*options: object) -> None:
+    if any(option is not None for option in options):
+        raise ValueError(
+            "load: got device, device_map, n_devices, max_memory or revision for a model in "
+            "memory, expected none: it stays where it is. Move it first: model.to(device)."
         )
-    return folder

@@ -1,0 +1,94 @@
+"""PEFT adapters (LoRA and its kin) on top of a loaded model, merged or live.
+
+A live adapter stays a module of its own inside the layers that it changes, so it can be hooked,
+switched off and compared; merged weights run as fast as without.
+"""
+
+from pathlib import Path
+from typing import Any, cast
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from slm_lens._json import read_json_object
+
+PEFT_PREFIX = "base_model.model."
+
+
+def add_adapter(
+    model: PreTrainedModel, folder: Path, *, prefix: str, merge: bool
+) -> PreTrainedModel:
+    """Put an adapter on a model, with every weight of it accounted for.
+
+    Args:
+        model: the model; changed in place.
+        folder: where ``adapter_config.json`` and ``adapter_model.safetensors`` are.
+        prefix: what stood before the names of the language model's weights when the adapter was
+            trained (``lm.`` for slamkit); names without it are taken too.
+        merge: add the adapter to the weights, or keep it live.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ImportError: peft is not installed.
+        ValueError: the folder holds no adapter, or one for another model.
+    """
+    try:
+        from peft import PeftConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+    except ImportError as error:
+        raise ImportError(
+            "load: adapter= needs peft, which is not installed. Run: pip install 'slm-lens[peft]'"
+        ) from error
+    weights = _adapter_weights(folder, prefix)
+    training = model.training
+    try:
+        config = PeftConfig.from_pretrained(str(folder))
+        config.inference_mode = True
+        peft_model = get_peft_model(model, config)
+        result: Any = set_peft_model_state_dict(peft_model, weights)
+    except Exception as error:  # noqa: BLE001 (peft raises many kinds)
+        raise ValueError(
+            f"load: the adapter in {folder} does not fit {type(model).__name__} "
+            f"({type(error).__name__}: {error}), expected one that was trained on this model."
+        ) from error
+    missing = [n for n in result.missing_keys if _is_adapters(n, peft_model)]
+    if missing or result.unexpected_keys:
+        raise ValueError(
+            f"load: the adapter in {folder} does not fit {type(model).__name__}: missing "
+            f"{missing[:4]}, unexpected {result.unexpected_keys[:4]}; expected none of each. Was "
+            "it trained on this model?"
+        )
+    assert isinstance(peft_model, PeftModel)
+    inner = peft_model.merge_and_unload() if merge else peft_model.base_model.model
+    return cast(PreTrainedModel, inner.train(training))
+
+
+def _is_adapters(name: str, peft_model: nn.Module) -> bool:
+    """Whether a weight belongs to the adapter and not to the model under it."""
+    return any(part in name for part in (".lora_", ".modules_to_save.", ".ia3_", ".hada_"))
+
+
+def _adapter_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
+    """The adapter's weights, named as for the bare language model."""
+    path = folder / "adapter_model.safetensors"
+    if not (folder / "adapter_config.json").is_file() or not path.is_file():
+        raise ValueError(
+            f"load: {folder} has no adapter_config.json with adapter_model.safetensors, expected "
+            "a folder that peft's save_pretrained wrote. Pickled adapters are not read."
+        )
+    read_json_object(folder / "adapter_config.json")
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(
+            f"load: {path} cannot be read ({error}), expected a whole safetensors file. Was the "
+            "download cut short?"
+        ) from error
+    wrapped = PEFT_PREFIX + prefix
+    return {
+        PEFT_PREFIX + n.removeprefix(wrapped) if n.startswith(wrapped) else n: w
+        for n, w in weights.items()
+    }

@@ -1,0 +1,150 @@
+"""From the files of a recognised checkpoint to a loaded model that knows its vocabulary."""
+
+from pathlib import Path
+
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerFast
+
+from slm_lens.errors import VocabError
+from slm_lens.families._adapters import add_adapter
+from slm_lens.families._hf_model import Placement, build_model, refuse_unsupported, twin
+from slm_lens.families._tokenizers import added_around
+from slm_lens.families._vocab import encode_tokens, make_vocab
+from slm_lens.families.checkpoint import Checkpoint
+from slm_lens.families.family import Family
+from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.prompt import PromptFormat, Turn
+from slm_lens.families.vocab_spec import VocabSpec
+from slm_lens.vocab import SpeechTextVocab
+
+# More than any vocabulary has; a partition keeps a few numbers for each row.
+MAX_ROWS = 10_000_000
+
+
+def load_checkpoint(
+    files: CheckpointFiles,
+    family: Family,
+    placement: Placement,
+    *,
+    adapter: str | Path | None = None,
+    merge_adapter: bool = True,
+    trust_remote_code: bool = False,
+) -> Checkpoint:
+    """Load a checkpoint of a known family.
+
+    The vocabulary is made before the weights are read, so that a wrong tokenizer is told at once.
+
+    Args:
+        files: the checkpoint.
+        family: whose layout it has.
+        placement: dtype and devices of the weights.
+        adapter: folder of a PEFT adapter (LoRA) to put on top; None for none.
+        merge_adapter: merge the adapter into the weights, or keep it live.
+        trust_remote_code: whether classes that come with the checkpoint may be run.
+
+    Returns:
+        The model with its vocabulary and prompt format.
+
+    Raises:
+        ValueError: config, weights or adapter cannot be used.
+        VocabError: tokenizer and embedding do not fit.
+    """  # noqa: DOC502 (raised by the parts)
+    spec = family.spec(files)
+    config = _config(files, family, trust_remote_code)
+    d_vocab = _d_vocab(config, files)
+    vocab = make_vocab(spec, files.tokenizer, d_vocab, files.name)
+    prompt_format, prepends_bos, appends_eos = _prompt_format(spec, files, vocab)
+    if files.hf_model is None:
+        weights = family.weights(files)
+        hf_model = build_model(
+            config, weights, placement, where=files.name, trust_remote_code=trust_remote_code
+        )
+    else:
+        inner = family.inner_model(files.hf_model)
+        refuse_unsupported(inner.config, type(inner).__name__, files.name)
+        hf_model = twin(inner)
+        hf_model.set_attn_implementation("eager")
+    if adapter is not None:
+        hf_model = add_adapter(
+            hf_model, Path(adapter), prefix=family.weight_prefix, merge=merge_adapter
+        )
+    return Checkpoint(
+        hf_model=hf_model,
+        tokenizer=_with_padding(files.tokenizer),
+        prepends_bos=prepends_bos,
+        appends_eos=appends_eos,
+        vocab=vocab,
+        prompt_format=prompt_format,
+        family=family.name,
+        word_policy=spec.word_policy,
+        adapter=None if adapter is None else f"{adapter} ({'merged' if merge_adapter else 'live'})",
+    )
+
+
+def _config(files: CheckpointFiles, family: Family, trust_remote_code: bool) -> PreTrainedConfig:
+    """The language model's config; from the checkpoint's own class only with consent."""
+    if files.hf_model is not None:
+        return family.inner_model(files.hf_model).config
+    if trust_remote_code and "auto_map" in files.config:
+        return AutoConfig.from_pretrained(files.folder, trust_remote_code=True)
+    return family.hf_config(files)
+
+
+def _d_vocab(config: PreTrainedConfig, files: CheckpointFiles) -> int:
+    """Rows of the embedding."""
+    d_vocab = getattr(config, "vocab_size", None)
+    if not isinstance(d_vocab, int) or not 0 < d_vocab < MAX_ROWS:
+        raise VocabError(
+            f"load: the config of {files.name} has vocab_size={d_vocab!r}, expected the rows of "
+            f"the embedding, below {MAX_ROWS:,}. Was config.json edited?"
+        )
+    return d_vocab
+
+
+def _prompt_format(
+    spec: VocabSpec, files: CheckpointFiles, vocab: SpeechTextVocab
+) -> tuple[PromptFormat, bool, bool]:
+    """How prompts are written, and what the tokenizer adds before and after a text by itself."""
+    tokenizer, where = files.tokenizer, files.name
+    bos, appends_eos = None, False
+    if tokenizer is not None and vocab.text:
+        bos, appends_eos = added_around(tokenizer, _a_text_token(tokenizer, vocab))
+    before = spec.before
+    if before is None:
+        before = () if bos is None else (bos,)
+    return (
+        PromptFormat(
+            before=encode_tokens(before, tokenizer, where),
+            after=encode_tokens(spec.after, tokenizer, where),
+            mark_speech_only=spec.mark_speech_only,
+            mark_text_only=spec.mark_text_only,
+            repeat_marker=spec.repeat_marker,
+            chat={
+                modality: Turn(
+                    before=encode_tokens(turn.before, tokenizer, where),
+                    after=encode_tokens(turn.after, tokenizer, where),
+                )
+                for modality, turn in spec.chat.items()
+            },
+        ),
+        bos is not None,
+        appends_eos,
+    )
+
+
+def _a_text_token(tokenizer: PreTrainedTokenizerFast, vocab: SpeechTextVocab) -> str:
+    """Some text that is one token, to see what the tokenizer puts around it."""
+    for token in vocab.text:
+        written = tokenizer.decode([token])
+        if written.isascii() and written.isalnum() and len(written) == 1:
+            return written
+    raise VocabError(
+        "load: no token of the text tokenizer is a single letter or digit, expected one. Is it a "
+        "text tokenizer?"
+    )
+
+
+def _with_padding(tokenizer: PreTrainedTokenizerFast | None) -> PreTrainedTokenizerFast | None:
+    """The tokenizer with a token to pad with, as TransformerLens wants it."""
+    if tokenizer is not None and tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

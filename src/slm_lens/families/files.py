@@ -1,0 +1,136 @@
+"""A checkpoint as its files describe it, read when asked for and only once."""
+
+import copy
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from slm_lens._json import read_json_object
+from slm_lens.families._read_tokenizer import has_tokenizer, read_tokenizer
+from slm_lens.families._weights import StoredTensor, stored_weights
+
+
+class CheckpointFiles:
+    """A folder with a model, or a Hugging Face model that is in memory.
+
+    Families look at it to tell whether it is theirs; nothing is loaded to find that out but
+    ``config.json`` and, when a family asks, the tokenizer and the names of the weights.
+
+    Args:
+        source: folder, or model.
+        text_tokenizer: tokenizer of the text, or its folder; None takes the one in the folder.
+
+    Attributes:
+        folder: the folder; None for a model in memory.
+        hf_model: the model in memory; None for a folder.
+
+    Raises:
+        ValueError: there is no ``config.json``, or it is not a JSON object.
+    """
+
+    def __init__(
+        self,
+        source: Path | PreTrainedModel,
+        *,
+        text_tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
+    ) -> None:
+        self.folder = source if isinstance(source, Path) else None
+        self.hf_model = None if isinstance(source, Path) else source
+        self._given_tokenizer = text_tokenizer
+        self.config: dict[str, Any] = (
+            _read_config(source) if isinstance(source, Path) else source.config.to_dict()
+        )
+
+    @property
+    def name(self) -> str:
+        """The folder, or the class of the model in memory, for messages."""
+        return str(self.folder) if self.folder else f"this {type(self.hf_model).__name__}"
+
+    @property
+    def model_type(self) -> str:
+        """``model_type`` of the config; empty if it has none."""
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def architecture(self) -> str:
+        """First of the config's ``architectures``; empty if it names none."""
+        named = self.config.get("architectures")
+        return str(named[0]) if isinstance(named, list) and named else ""
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerFast | None:
+        """A copy of the text tokenizer that was given, or the folder's own; None without one."""
+        given = self._given_tokenizer
+        if isinstance(given, PreTrainedTokenizerFast):
+            return copy.deepcopy(given)  # tokens may be added to it
+        if given is not None:
+            return read_tokenizer(Path(given))
+        if self.folder is None or not has_tokenizer(self.folder):
+            return None
+        return read_tokenizer(self.folder)
+
+    @cached_property
+    def token_ids(self) -> Mapping[str, int]:
+        """Id of every token of the tokenizer by its name; empty without a tokenizer."""
+        return {} if self.tokenizer is None else self.tokenizer.get_vocab()
+
+    def reread_tokens(self) -> None:
+        """Forget `token_ids` after tokens were added to `tokenizer`."""
+        self.__dict__.pop("token_ids", None)
+
+    @cached_property
+    def weights(self) -> dict[str, StoredTensor]:
+        """The stored tensors by name, not read yet; empty for a model in memory."""
+        return {} if self.folder is None else stored_weights(self.folder)
+
+    def number(self, key: str, *, at_least: int = 0) -> int:
+        """A whole number of the config.
+
+        Args:
+            key: name in ``config.json``.
+            at_least: smallest number that makes sense.
+
+        Returns:
+            The number.
+
+        Raises:
+            ValueError: it is missing, no whole number, or too small.
+        """
+        return whole_number(self.config, key, self.name, at_least=at_least)
+
+
+def whole_number(config: Mapping[str, Any], key: str, where: str, *, at_least: int = 0) -> int:
+    """A whole number of a config that has to be there.
+
+    Args:
+        config: the config.
+        key: name in it.
+        where: whose config it is, for the message.
+        at_least: smallest number that makes sense.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: it is missing, no whole number, or too small.
+    """
+    value = config.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise ValueError(
+            f"load: the config of {where} has {key}={value!r}, expected a whole number of at "
+            f"least {at_least}. Was config.json edited?"
+        )
+    return value
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(
+            f"load: {folder} has no config.json, expected a folder with a model. Is it one level "
+            "deeper?"
+        )
+    return read_json_object(path)

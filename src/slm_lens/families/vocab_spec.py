@@ -1,0 +1,240 @@
+"""`VocabSpec`: how a vocabulary is divided and prompts are written, before ids are known.
+
+Every family gives one, and a user can write one for a checkpoint that no family recognises, in
+Python or in a file ``slm_lens.yaml`` beside the weights::
+
+    streams:
+      units: {pattern: "<Un{unit}>", count: 500}
+    markers: {speech: <speech>, text: <text>}
+    mark_text_only: true
+
+Written forms are looked up in the text tokenizer; ids can be given instead where there is none.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slm_lens.errors import VocabError
+from slm_lens.vocab import WORD_POLICIES, WordPolicy
+
+MARKERS = ("speech", "speech_end", "text", "text_end")
+FILE_NAME = "slm_lens.yaml"
+
+Token = str | int
+"""A token: its written form in the tokenizer, or its id."""
+
+Tokens = str | Sequence[Token]
+"""Several tokens; one string is encoded by the tokenizer, special tokens included."""
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """Where a speech stream's units are among the token ids.
+
+    Attributes:
+        pattern: written form with ``{unit}`` for the number, as ``"<Un{unit}>"``; the tokenizer
+            tells the ids.
+        offset: token id of unit 0, where no tokenizer tells.
+        count: number of units; needed with `offset`, checked with `pattern`.
+        step: distance of the ids of neighbouring units, with `offset` (4 when four codebooks
+            take turns).
+        frame_rate_hz: frames of the unit tokenizer per second, if known.
+        deduplicated: whether the model reads runs of one unit as one, if known.
+
+    Raises:
+        ValueError: neither `pattern` nor `offset` with `count`, or both; a pattern without
+            ``{unit}``; a number out of range.
+    """
+
+    pattern: str | None = None
+    offset: int | None = None
+    count: int | None = None
+    step: int = 1
+    frame_rate_hz: float | None = None
+    deduplicated: bool | None = None
+
+    def __post_init__(self) -> None:
+        by_id = self.offset is not None and self.count is not None
+        if (self.pattern is None) != by_id or (self.pattern and self.pattern.count("{unit}") != 1):
+            raise ValueError(
+                f"StreamSpec: got pattern={self.pattern!r}, offset={self.offset}, "
+                f"count={self.count}; expected either a pattern with one {{unit}} in it, or "
+                "offset and count."
+            )
+        if (self.offset or 0) < 0 or (1 if self.count is None else self.count) < 1 or self.step < 1:
+            raise ValueError(
+                f"StreamSpec: got offset={self.offset}, count={self.count}, step={self.step}; "
+                "expected offset >= 0, count >= 1 and step >= 1."
+            )
+
+    def ids(self, stream: str, token_ids: Mapping[str, int]) -> range:
+        """Token ids of the stream's units.
+
+        Args:
+            stream: name of the stream, for messages.
+            token_ids: the tokenizer's tokens.
+
+        Returns:
+            Position ``u`` is the token id of unit ``u``.
+
+        Raises:
+            VocabError: units are missing, or their ids are not evenly spaced.
+        """
+        if self.pattern is None:
+            assert self.offset is not None
+            assert self.count is not None
+            return range(self.offset, self.offset + self.count * self.step, self.step)
+        before, after = map(re.escape, self.pattern.split("{unit}"))
+        written = re.compile(f"{before}([0-9]+){after}")
+        id_of = {int(m[1]): i for t, i in token_ids.items() if (m := written.fullmatch(t))}
+        first = self.pattern.replace("{unit}", "0")
+        if not id_of:
+            raise VocabError(
+                f"load: the tokenizer has no token like {first!r}, expected the units of stream "
+                f"{stream!r}. Give the tokenizer that the model was trained with as "
+                "text_tokenizer=."
+            )
+        units = [id_of[u] for u in sorted(id_of)]
+        step = units[1] - units[0] if len(units) > 1 else 1
+        if sorted(id_of) != list(range(len(units))) or units != [
+            units[0] + step * u for u in range(len(units))
+        ]:
+            last = self.pattern.replace("{unit}", str(len(units) - 1))
+            raise VocabError(
+                f"load: the tokenizer has {len(units)} units of stream {stream!r} on ids "
+                f"{min(units)} to {max(units)}, expected {first} to {last} on ids that follow "
+                "each other. Was it extended in another order than the model?"
+            )
+        if self.count is not None and len(units) != self.count:
+            raise VocabError(
+                f"load: the tokenizer has {len(units)} units of stream {stream!r}, expected "
+                f"{self.count}. Is it the tokenizer that the model was trained with?"
+            )
+        return range(units[0], units[-1] + step, step)
+
+
+@dataclass(frozen=True)
+class ChatSpec:
+    """What an instruct model reads around the user's words.
+
+    Attributes:
+        before: tokens before them.
+        after: tokens after them, up to where the model answers.
+    """
+
+    before: Tokens
+    after: Tokens
+
+
+@dataclass(frozen=True)
+class VocabSpec:
+    """A vocabulary's division and prompt format, in written forms or ids.
+
+    Attributes:
+        streams: speech streams by name, one of them ``"units"``. Their order is the order of
+            tokens that start at the same time.
+        markers: tokens around a run of one modality: ``speech``, ``speech_end``, ``text``,
+            ``text_end``, as far as there are any.
+        specials: further control tokens: their written forms, or a map to ids where no tokenizer
+            names them. Those that the tokenizer calls special are found by themselves.
+        has_text: whether the vocabulary has text at all; False for a unit-only model.
+        before: tokens before every prompt; None for what the tokenizer puts there by itself.
+        after: tokens after a whole utterance.
+        mark_speech_only: whether a prompt of speech alone has markers.
+        mark_text_only: whether a prompt of text alone has markers.
+        repeat_marker: whether a prompt that is to go on in its own modality gets its marker anew.
+        chat: by modality of the user's turn; empty for a model that knows no turns.
+        base_rows: rows that the text model's embedding had, padding included; speech tokens below
+            it took over rows that were there. None if unknown.
+        word_policy: which tokens count as a word, if nothing else is asked for.
+
+    Raises:
+        ValueError: there is no stream ``"units"``, or an unknown marker, modality or policy.
+    """
+
+    streams: Mapping[str, StreamSpec]
+    markers: Mapping[str, Token] = field(default_factory=dict)
+    specials: Mapping[str, int] | Sequence[str] = ()
+    has_text: bool = True
+    before: Tokens | None = None
+    after: Tokens = ()
+    mark_speech_only: bool = False
+    mark_text_only: bool = False
+    repeat_marker: bool = False
+    chat: Mapping[str, ChatSpec] = field(default_factory=dict)
+    base_rows: int | None = None
+    word_policy: WordPolicy = "whole_word"
+
+    def __post_init__(self) -> None:
+        if "units" not in self.streams:
+            raise ValueError(
+                f"VocabSpec: got streams {sorted(self.streams)}, expected one named 'units'. Name "
+                "the phonetic one so."
+            )
+        for what, given, known in (
+            ("markers", self.markers, MARKERS),
+            ("chat", self.chat, ("speech", "text")),
+            ("word_policy", [self.word_policy], WORD_POLICIES),
+        ):
+            unknown = sorted(set(given) - set(known))
+            if unknown:
+                raise ValueError(f"VocabSpec: got {what} {unknown}, expected some of {known}.")
+
+    def write(self, path: Path) -> None:
+        """Write the description as YAML.
+
+        Args:
+            path: the file; `FILE_NAME` beside the weights is found by `load`.
+        """
+        defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        entries = {
+            k: v for k, v in asdict(self).items() if v not in ({}, ()) and v != defaults.get(k)
+        }
+        entries["streams"] = {
+            name: {k: v for k, v in stream.items() if v is not None}
+            for name, stream in entries["streams"].items()
+        }
+        path.write_text(
+            yaml.safe_dump(_plain(entries), sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+
+
+def read_vocab_spec(path: str | Path) -> VocabSpec:
+    """Read a description from YAML.
+
+    Args:
+        path: the file; its keys are the attributes of `VocabSpec`.
+
+    Returns:
+        The description.
+
+    Raises:
+        ValueError: the file is not YAML, or has unknown or unsuitable entries.
+    """
+    try:
+        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return _from_entries(entries)
+    except (yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"read_vocab_spec: {path} is no description of a vocabulary ({error}), expected YAML "
+            f"with the entries {[f.name for f in fields(VocabSpec)]}. See docs/families.md."
+        ) from error
+
+
+def _from_entries(entries: Mapping[str, Any]) -> VocabSpec:
+    made = dict(entries)
+    made["streams"] = {n: StreamSpec(**s) for n, s in entries.get("streams", {}).items()}
+    made["chat"] = {n: ChatSpec(**s) for n, s in entries.get("chat", {}).items()}
+    return VocabSpec(**made)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, which YAML has."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value

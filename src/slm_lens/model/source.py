@@ -1,0 +1,101 @@
+"""Where a checkpoint is: an embedded model, a folder, or a repository of the Hugging Face hub."""
+
+import difflib
+import re
+from importlib.resources import files
+from pathlib import Path
+
+EMBEDDED = ("organism", "organism-control")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+TOKENIZER_FILES = ("*.json", "tokenizer.model", "*.txt")
+# Only what a checkpoint needs; safetensors first, pickles if there is nothing else.
+SAFETENSORS = ("*.safetensors", *TOKENIZER_FILES, "slm_lens.yaml")
+PICKLES = ("pytorch_model*.bin",)
+
+
+def find_folder(name: str | Path, *, revision: str | None = None, weights: bool = True) -> Path:
+    """Folder of an embedded model, of a hub repository, or the folder that was named.
+
+    A hub repository is taken from the local cache if it is there, and downloaded else.
+
+    Args:
+        name: embedded name, hub id (``owner/name``) or folder.
+        revision: branch, tag or commit of the hub repository; None for its default.
+        weights: whether weights are wanted, or the tokenizer alone.
+
+    Returns:
+        The folder.
+
+    Raises:
+        LookupError: nothing has this name, or the repository cannot be reached.
+        ValueError: a revision was given for something that is not on the hub.
+    """
+    path = Path(name)
+    on_hub = isinstance(name, str) and HUB_ID.fullmatch(name) and not path.exists()
+    if revision is not None and not on_hub:
+        raise ValueError(
+            f"load: got revision={revision!r} for {str(name)!r}, expected a hub id (owner/name) "
+            "with it. Leave it out for a folder."
+        )
+    if name in EMBEDDED:
+        return embedded_folder(str(name))
+    if path.is_dir():
+        return path
+    if on_hub:
+        return _from_hub(str(name), revision, weights=weights)
+    near = difflib.get_close_matches(str(name), EMBEDDED, n=1)
+    raise LookupError(
+        f"load: no folder at {str(name)!r}, expected a folder, a hub id (owner/name) or one of the "
+        f"embedded models {list(EMBEDDED)}." + (f" Did you mean {near[0]!r}?" if near else "")
+    )
+
+
+def embedded_folder(name: str) -> Path:
+    """Folder of a model that ships with the package.
+
+    Args:
+        name: one of `EMBEDDED`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        LookupError: this installation does not have it.
+    """
+    folder = Path(str(files("slm_lens").joinpath("data", name)))
+    if name not in EMBEDDED or not folder.is_dir():
+        raise LookupError(
+            f"load: the embedded model {name!r} is not in this installation, expected {folder}. "
+            "Reinstall slm-lens, or train it: slm-lens organism train."
+        )
+    return folder
+
+
+def _from_hub(repository: str, revision: str | None, *, weights: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    )
+
+    wanted = SAFETENSORS if weights else TOKENIZER_FILES
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*wanted]))
+        if weights and not any(folder.glob("*.safetensors")):
+            patterns = [*wanted, *PICKLES]
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except (
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+    ) as error:
+        raise LookupError(
+            f"load: no folder at {repository!r}, and the hub did not give a repository of this "
+            f"name ({str(error).splitlines()[0]}); expected a folder, or a repository that is in "
+            "the cache or can be downloaded. Check the name and HF_HUB_OFFLINE; for a gated one, "
+            "accept its terms and log in: hf auth login."
+        ) from error
+    return folder
