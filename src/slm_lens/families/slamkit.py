@@ -40,7 +40,8 @@ from slm_lens.families._tokenizers import (
     written_forms,
 )
 from slm_lens.families._weights import read_weights, stored_dtype
-from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+from slm_lens.families.checkpoint import Checkpoint
+from slm_lens.families.prompt import PromptFormat
 from slm_lens.vocab import SpeechTextVocab
 
 MODEL_TYPE = "speech_language_model"
@@ -94,14 +95,15 @@ def load_slamkit(
     return Checkpoint(
         hf_model=hf_model.to(device),  # pyright: ignore[reportArgumentType] (wrapped method)
         tokenizer=tokenizer,
+        prepends_bos=bos is not None,
         appends_eos=appends_eos,
         vocab=vocab,
         prompt_format=PromptFormat(
-            speech_marker=vocab.markers["speech"],
-            text_marker=vocab.markers["text"],
+            before=() if bos is None else (bos,),
+            after=(),
             mark_speech_only=False,
             mark_text_only=True,
-            bos=bos,
+            repeat_marker=True,
         ),
         family="sims",
     )
