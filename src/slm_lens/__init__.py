@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.errors import AlignmentError, AudioError, SlmLensError, VocabError
-    from slm_lens.families.checkpoint import PromptFormat
+    from slm_lens.families.prompt import PromptFormat, Turn
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.model.describe import describe_model
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from slm_lens.report.phase_report import report_phases
     from slm_lens.sequence.batch import SequenceBatch, pad_batch
     from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
-    from slm_lens.sequence.sequence import SpeechTextSequence, WordSpan
+    from slm_lens.sequence.sequence import SpeechTextSequence
     from slm_lens.sequence.spans import select_spoken_words, word_unit_spans
     from slm_lens.sequence.utterance import Utterance
+    from slm_lens.sequence.word_span import WordSpan
     from slm_lens.speech.alignment import AlignedWord, Alignment
     from slm_lens.speech.alignment_files import read_alignment, write_alignment
     from slm_lens.speech.audio import read_audio
@@ -56,18 +57,19 @@ _MODULE_OF = {
     "MfccKMeans": "speech.mfcc",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
-    "PromptFormat": "families.checkpoint",
+    "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
     "SequenceBatch": "sequence.batch",
     "SlmLensError": "errors",
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
+    "Turn": "families.prompt",
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
     "Utterance": "sequence.utterance",
     "VocabError": "errors",
     "WordLens": "lens.word_lens",
-    "WordSpan": "sequence.sequence",
+    "WordSpan": "sequence.word_span",
     "clips_of": "corpus.folder",
     "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
@@ -112,6 +114,7 @@ __all__ = [
     "SlmLensError",
     "SpeechTextSequence",
     "SpeechTextVocab",
+    "Turn",
     "UnitTokenizer",
     "Units",
     "Utterance",

@@ -8,9 +8,14 @@ partition of ``range(d_vocab)``:
 |---|---|---|
 | ``text`` | pieces of written words | 0 ... 151642 |
 | ``speech`` | units and further speech streams (pitch, style) | ``<Un0>`` ... ``<Un499>`` |
-| ``marker`` | tokens that announce a modality | ``<speech>``, ``<text>`` |
+| ``marker`` | tokens around a run of one modality | ``<speech>``, ``<text>`` |
 | ``special`` | control tokens | ``<|endoftext|>`` |
 | ``padding`` | rows that no token uses | rows beyond ``len(tokenizer)`` |
+
+A marker has one of four names. ``"speech"`` and ``"text"`` announce a run of that modality;
+``"speech_end"`` and ``"text_end"`` end it, in families that write markers in pairs (GLM-4-Voice
+``<|begin_of_audio|>`` ... ``<|end_of_audio|>``). A family may mark one modality and leave the
+other bare.
 
 Source: ours; the kinds follow Maimon et al. 2025, arXiv:2504.02398 (SIMS) and Nguyen et al. 2024,
 arXiv:2402.05755 (Spirit LM, three speech streams).
@@ -24,10 +29,13 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from slm_lens._partition import partition
 from slm_lens.errors import VocabError
 
 TokenKind = Literal["text", "speech", "marker", "special", "padding"]
 TOKEN_KINDS: tuple[TokenKind, ...] = get_args(TokenKind)
+
+MARKER_NAMES = ("speech", "speech_end", "text", "text_end")
 
 WordPolicy = Literal["whole_word", "first_piece", "prefixes"]
 WORD_POLICIES: tuple[WordPolicy, ...] = get_args(WordPolicy)
@@ -41,16 +49,22 @@ class SpeechTextVocab:
         d_vocab: rows of the embedding, used or not.
         text: token ids of written text.
         streams: speech streams by name; position ``u`` of a stream is the token id of its unit
-            ``u``. The stream of phonetic units is named ``"units"``.
-        markers: token ids that announce a modality, by name (``"speech"``, ``"text"``).
+            ``u``. The stream of phonetic units is named ``"units"``. Tokens of several streams
+            that start at the same time stand in the order in which the streams are listed.
+        markers: token ids around runs of one modality, by name (`MARKER_NAMES`).
         specials: control tokens, by their written form.
         padding: rows that no token uses.
+        recycled: rows of speech, marker or special tokens that the text model already had, as
+            rows that no token used. They began from other values than the rows that were newly
+            made: SIMS-7B has units 0 to 398 in such rows, and 399 to 499 in new ones.
         encode_text: written text to token ids without special tokens; None if unknown.
         labels: written form of each text token by id; empty if unknown.
         kind_of: index into `TOKEN_KINDS` for every row (derived).
 
     Raises:
-        VocabError: kinds overlap, leave a row without a kind, or reach outside ``d_vocab``.
+        VocabError: kinds overlap, leave a row without a kind, or reach outside ``d_vocab``; a
+            marker has another name, or ends a run that none begins; a recycled row is not of
+            speech, a marker or special.
 
     Source:
         Ours.
@@ -62,6 +76,7 @@ class SpeechTextVocab:
     markers: Mapping[str, int] = field(default_factory=dict)
     specials: Mapping[str, int] = field(default_factory=dict)
     padding: Sequence[int] = ()
+    recycled: Sequence[int] = ()
     encode_text: Callable[[str], list[int]] | None = None
     labels: Mapping[int, str] = field(default_factory=dict)
     kind_of: Int[Tensor, " d_vocab"] = field(init=False, repr=False)
@@ -76,10 +91,31 @@ class SpeechTextVocab:
             ("padding", self.padding),
         ]
         kinds = ["text", *["speech"] * len(self.streams), "marker", "special", "padding"]
-        kind_of = _partition(self.d_vocab, owners, [TOKEN_KINDS.index(k) for k in kinds])
+        kind_of = partition(self.d_vocab, owners, [TOKEN_KINDS.index(k) for k in kinds])
         object.__setattr__(self, "kind_of", kind_of)
+        self._check_markers()
+        self._check_recycled()
         unit_of = {s: {t: u for u, t in enumerate(ids)} for s, ids in self.streams.items()}
         object.__setattr__(self, "_unit_of", unit_of)
+
+    def _check_markers(self) -> None:
+        unknown = [name for name in self.markers if name not in MARKER_NAMES]
+        alone = [n for n in self.markers if n.removesuffix("_end") not in self.markers]
+        if unknown or alone:
+            raise VocabError(
+                f"SpeechTextVocab: got markers {list(self.markers)}, expected names out of "
+                f"{MARKER_NAMES}, and an end only with its beginning. List other control tokens "
+                "as `specials`."
+            )
+
+    def _check_recycled(self) -> None:
+        rows = self.mask("speech", "marker", "special")
+        others = [t for t in self.recycled if not 0 <= t < self.d_vocab or not rows[t]]
+        if others:
+            raise VocabError(
+                f"SpeechTextVocab: recycled has ids {others[:8]}, expected only rows of speech, "
+                "marker and special tokens. Which rows did the text model have, and not use?"
+            )
 
     def mask(self, *kinds: TokenKind) -> Bool[Tensor, " d_vocab"]:
         """True for the rows of the given kinds.
@@ -255,35 +291,3 @@ class SpeechTextVocab:
                 f"got speech stream {stream!r}, expected one of {sorted(self.streams)}."
             )
         return self.streams[stream]
-
-
-def _partition(
-    d_vocab: int, owners: list[tuple[str, Iterable[int]]], kinds: list[int]
-) -> Int[Tensor, " d_vocab"]:
-    """Kind of every row, or a refusal that names the ids which break the partition."""
-    kind_of = torch.full((d_vocab,), -1, dtype=torch.int64)
-    owner_of: dict[int, str] = {}
-    for (owner, ids), kind in zip(owners, kinds, strict=True):
-        rows = list(ids)
-        outside = sorted(t for t in rows if not 0 <= t < d_vocab)
-        if outside:
-            raise VocabError(
-                f"SpeechTextVocab: {owner} has ids {outside[:8]} outside the embedding, expected "
-                f"0 <= id < d_vocab={d_vocab}. Was the embedding resized to the tokenizer?"
-            )
-        for t in rows:
-            if t in owner_of:
-                raise VocabError(
-                    f"SpeechTextVocab: id {t} is claimed twice, by {owner_of[t]} and by {owner}; "
-                    "expected a disjoint partition. Check the offset of the speech units."
-                )
-            owner_of[t] = owner
-        kind_of[torch.tensor(rows, dtype=torch.int64)] = kind
-    gaps = (kind_of < 0).nonzero().flatten().tolist()
-    if gaps:
-        shown = ", ".join(map(str, gaps[:8])) + (", ..." if len(gaps) > 8 else "")
-        raise VocabError(
-            f"SpeechTextVocab: {len(gaps)} of {d_vocab} rows have no kind ({shown}); expected an "
-            "exact partition. List rows that no token uses as `padding`."
-        )
-    return kind_of

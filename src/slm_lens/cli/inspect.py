@@ -13,6 +13,7 @@ def inspect(
 ) -> None:
     """Show layout, partition of the vocabulary, prompt format and sizes of a model."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from slm_lens.model.describe import describe_model
@@ -23,5 +24,5 @@ def inspect(
     for title, rows in described.items():
         table = Table("", "", title=title, show_header=False, title_justify="left")
         for name, value in rows.items():
-            table.add_row(name, value)
+            table.add_row(name, escape(value))
         console.print(table)

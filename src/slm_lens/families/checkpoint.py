@@ -4,26 +4,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from slm_lens.families.prompt import PromptFormat
 from slm_lens.vocab import SpeechTextVocab
-
-
-@dataclass(frozen=True)
-class PromptFormat:
-    """How a model was taught to read a prompt.
-
-    Attributes:
-        speech_marker: token before a run of speech; None if the family has none.
-        text_marker: token before a run of text; None if the family has none.
-        mark_speech_only: whether a prompt of speech alone starts with the speech marker.
-        mark_text_only: whether a prompt of text alone starts with the text marker.
-        bos: token that the tokenizer puts first by itself; None if it puts none.
-    """
-
-    speech_marker: int | None
-    text_marker: int | None
-    mark_speech_only: bool
-    mark_text_only: bool
-    bos: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +14,10 @@ class Checkpoint:
 
     Attributes:
         hf_model: the bare Hugging Face language model, in evaluation mode.
-        tokenizer: text tokenizer that also knows units and markers.
+        tokenizer: text tokenizer that also knows units and markers; None for a family that has
+            units alone.
+        prepends_bos: whether the tokenizer puts a token before every text by itself. Apart from
+            the prompt format: prompts may begin with tokens that no tokenizer puts there.
         appends_eos: whether the tokenizer puts a token after every text by itself.
         vocab: partition of the embedding's rows.
         prompt_format: how prompts are written.
@@ -41,7 +26,8 @@ class Checkpoint:
     """
 
     hf_model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
+    prepends_bos: bool
     appends_eos: bool
     vocab: SpeechTextVocab
     prompt_format: PromptFormat

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from slm_lens.sequence.function_words import word_type
-from slm_lens.sequence.sequence import Modality, WordSpan
 from slm_lens.sequence.utterance import Utterance
+from slm_lens.sequence.word_span import Modality, WordSpan
 from slm_lens.vocab import SpeechTextVocab, WordPolicy
 
 N_NEAREST = 10

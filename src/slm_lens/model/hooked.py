@@ -1,5 +1,6 @@
 """A speech-text model as a TransformerLens model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -14,11 +15,15 @@ from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformers import PreTrainedModel
 
 from slm_lens.errors import VocabError
-from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+from slm_lens.families.checkpoint import Checkpoint
+from slm_lens.families.prompt import PromptFormat
+from slm_lens.model._prompts import interleaved_prompt, spoken_prompt, written_prompt
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.sequence import SpeechTextSequence
+from slm_lens.sequence.streams import SpeechUnits
+from slm_lens.sequence.word_span import Modality
 from slm_lens.speech.alignment import Alignment
-from slm_lens.speech.units import Units, UnitTokenizer
+from slm_lens.speech.units import UnitTokenizer
 from slm_lens.vocab import SpeechTextVocab
 
 
@@ -79,8 +84,8 @@ class HookedSLM(TransformerBridge):
             )
         )
         adapter.cfg.device = str(hf_model.device)
-        adapter.cfg.tokenizer_prepends_bos = checkpoint.prompt_format.bos is not None
-        adapter.cfg.default_prepend_bos = checkpoint.prompt_format.bos is not None
+        adapter.cfg.tokenizer_prepends_bos = checkpoint.prepends_bos
+        adapter.cfg.default_prepend_bos = checkpoint.prepends_bos
         adapter.cfg.tokenizer_appends_eos = checkpoint.appends_eos
         adapter.prepare_model(hf_model)
         super().__init__(hf_model, adapter, checkpoint.tokenizer)
@@ -141,10 +146,8 @@ class HookedSLM(TransformerBridge):
             ValueError: `input` holds token ids of more than one sequence.
         """
         if isinstance(input, list):
-            return cast(
-                list[list[str]],
-                [self.to_str_tokens(row, prepend_bos, padding_side) for row in input],
-            )
+            rows = [self.to_str_tokens(row, prepend_bos, padding_side) for row in input]
+            return cast(list[list[str]], rows)
         if isinstance(input, str):
             ids = self.to_tokens(input, prepend_bos=prepend_bos, padding_side=padding_side)[0]
         else:
@@ -156,34 +159,95 @@ class HookedSLM(TransformerBridge):
             )
         return [self.vocab.label(i) for i in ids.reshape(-1).tolist()]
 
+    def to_tokens(
+        self,
+        input: str | list[str],
+        prepend_bos: bool | None = None,
+        padding_side: str | None = None,
+        move_to_device: bool = True,
+        truncate: bool = True,
+    ) -> Int[Tensor, "batch pos"]:
+        """Token ids of text, as `TransformerBridge.to_tokens`.
+
+        Args:
+            input: text, or several.
+            prepend_bos: whether to put the bos token first; None as the tokenizer does by itself.
+            padding_side: where to pad.
+            move_to_device: put the ids on the model's device.
+            truncate: cut text that is longer than the model's context.
+
+        Returns:
+            Token ids.
+
+        Raises:
+            ValueError: the model has no text tokenizer.
+        """  # noqa: DOC502 (raised by _check_tokenizer)
+        self._check_tokenizer("to_tokens")
+        return super().to_tokens(input, prepend_bos, padding_side, move_to_device, truncate)
+
+    def to_string(
+        self, tokens: list[int] | Int[Tensor, "..."] | Int[np.ndarray, "..."]
+    ) -> str | list[str]:
+        """Text of token ids, as `TransformerBridge.to_string`.
+
+        Args:
+            tokens: token ids of one sequence, or of a batch.
+
+        Returns:
+            Text of each sequence.
+
+        Raises:
+            ValueError: the model has no text tokenizer.
+        """  # noqa: DOC502 (raised by _check_tokenizer)
+        self._check_tokenizer("to_string")
+        return super().to_string(tokens)
+
+    def _check_tokenizer(self, method: str) -> None:
+        if self.tokenizer is None:
+            raise ValueError(
+                f"{method}: {self._source.name} has no text tokenizer, expected one. A unit-only "
+                "model reads speech: sequence_from_units. to_str_tokens names its token ids."
+            )
+
     def sequence_from_units(
-        self, units: Units, alignment: Alignment | None = None
+        self,
+        units: SpeechUnits,
+        alignment: Alignment | None = None,
+        *,
+        continue_in: Modality | None = None,
+        chat: bool = False,
     ) -> SpeechTextSequence:
         """A spoken prompt as this model expects it; see `SpeechTextSequence.from_speech`.
 
         Args:
-            units: units of the clip.
+            units: units of the clip; for a model of several speech streams all of them by name.
             alignment: its words with times, if known.
+            continue_in: None for a whole utterance; ``"speech"`` or ``"text"`` for a prompt that
+                the model is to continue in that modality.
+            chat: put the clip into the turn of a user, with the model's answer to follow.
 
         Returns:
             The sequence.
         """
-        return SpeechTextSequence.from_speech(
-            units,
-            alignment,
-            self.vocab,
-            marker=self.prompt_format.mark_speech_only,
-            bos=self.prompt_format.bos,
+        return spoken_prompt(
+            units, alignment, self.vocab, self.prompt_format, continue_in=continue_in, chat=chat
         )
 
     def sequence_from_audio(
-        self, path: str | Path, alignment: Alignment | None = None
+        self,
+        path: str | Path,
+        alignment: Alignment | None = None,
+        *,
+        continue_in: Modality | None = None,
+        chat: bool = False,
     ) -> SpeechTextSequence:
         """A spoken prompt from a sound file, through this model's unit tokenizer.
 
         Args:
             path: a sound file of any rate and number of channels.
             alignment: its words with times, if known.
+            continue_in: as in `sequence_from_units`.
+            chat: as in `sequence_from_units`.
 
         Returns:
             The sequence.
@@ -191,21 +255,45 @@ class HookedSLM(TransformerBridge):
         from slm_lens.speech.audio import read_audio
 
         tokenizer = self.unit_tokenizer
-        waveform = read_audio(path, sample_rate_hz=tokenizer.sample_rate_hz)
-        return self.sequence_from_units(tokenizer.encode(waveform), alignment)
+        units = tokenizer.encode(read_audio(path, sample_rate_hz=tokenizer.sample_rate_hz))
+        return self.sequence_from_units(units, alignment, continue_in=continue_in, chat=chat)
 
-    def sequence_from_text(self, text: str) -> SpeechTextSequence:
+    def sequence_from_text(
+        self, text: str, *, continue_in: Modality | None = None, chat: bool = False
+    ) -> SpeechTextSequence:
         """A written prompt as this model expects it; see `SpeechTextSequence.from_text`.
 
         Args:
             text: words with spaces between them.
+            continue_in: as in `sequence_from_units`.
+            chat: as in `sequence_from_units`.
 
         Returns:
             The sequence.
         """
-        return SpeechTextSequence.from_text(
-            text.split(),
-            self.vocab,
-            marker=self.prompt_format.mark_text_only,
-            bos=self.prompt_format.bos,
+        return written_prompt(
+            text, self.vocab, self.prompt_format, continue_in=continue_in, chat=chat
+        )
+
+    def sequence_interleaved(
+        self,
+        units: SpeechUnits,
+        alignment: Alignment,
+        *,
+        spoken: Sequence[bool],
+        continue_in: Modality | None = None,
+    ) -> SpeechTextSequence:
+        """Some words spoken, the others written; see `SpeechTextSequence.interleave`.
+
+        Args:
+            units: as in `sequence_from_units`.
+            alignment: the words of the clip with times.
+            spoken: for each word, True to take it as units and False to write it.
+            continue_in: as in `sequence_from_units`.
+
+        Returns:
+            The sequence.
+        """
+        return interleaved_prompt(
+            units, alignment, self.vocab, self.prompt_format, spoken=spoken, continue_in=continue_in
         )

@@ -1,9 +1,12 @@
-"""The parts of a sequence: runs of units, runs of written words, and markers between them."""
+"""The parts of a sequence: runs of units, runs of written words, and markers around them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from slm_lens.errors import AlignmentError, VocabError
 from slm_lens.sequence.spans import word_unit_spans
+from slm_lens.sequence.streams import SpeechTokens, SpeechUnits, merge_streams, phonetic_units
+from slm_lens.sequence.word_span import Modality, WordSpan
 from slm_lens.speech.alignment import AlignedWord, Alignment
 from slm_lens.speech.units import Units
 from slm_lens.vocab import TOKEN_KINDS, SpeechTextVocab
@@ -11,18 +14,59 @@ from slm_lens.vocab import TOKEN_KINDS, SpeechTextVocab
 # A convolutional encoder drops up to one hop plus its receptive field at the end of a clip.
 END_TOLERANCE_FRAMES = 2
 
-Spans = list[tuple[int, int]]
+
+@dataclass(frozen=True)
+class Run:
+    """Tokens of one modality, and the words that they carry, counted from the run's start."""
+
+    modality: Modality
+    tokens: tuple[int, ...]
+    words: tuple[WordSpan, ...]
 
 
-def marker_token(vocab: SpeechTextVocab, name: str) -> int:
-    """Token that announces a modality."""
-    if name not in vocab.markers:
+def assemble(
+    runs: Sequence[Run],
+    vocab: SpeechTextVocab,
+    *,
+    marked: bool,
+    before: Sequence[int],
+    after: Sequence[int],
+    closed: bool,
+) -> tuple[list[int], list[WordSpan]]:
+    """Tokens and words of runs in a row, each between its markers as far as it has any."""
+    tokens, words = list(before), list[WordSpan]()
+    for i, run in enumerate(runs):
+        tokens += _marker(vocab, run.modality, marked)
+        shift = len(tokens)
+        words += [replace(w, start=w.start + shift, end=w.end + shift) for w in run.words]
+        tokens += run.tokens
+        ends = marked and (closed or i < len(runs) - 1)
+        tokens += _marker(vocab, f"{run.modality}_end", ends)
+    return [*tokens, *after], words
+
+
+def _marker(vocab: SpeechTextVocab, name: str, wanted: bool) -> list[int]:
+    return [vocab.markers[name]] if wanted and name in vocab.markers else []
+
+
+def check_marker(vocab: SpeechTextVocab, modality: Modality) -> None:
+    """Refuse to mark a modality that has no marker."""
+    if modality not in vocab.markers:
         raise VocabError(
-            f"SpeechTextSequence: the vocabulary has no {name!r} marker (it has "
+            f"SpeechTextSequence: the vocabulary has no {modality!r} marker (it has "
             f"{sorted(vocab.markers)}), expected one. Build the sequence with marker=False, or "
             "use a model that marks its modalities."
         )
-    return vocab.markers[name]
+
+
+def check_tokens(tokens: Sequence[int], vocab: SpeechTextVocab) -> None:
+    """Refuse ids around the runs that no row has."""
+    outside = [t for t in tokens if not 0 <= t < vocab.d_vocab]
+    if outside:
+        raise VocabError(
+            f"SpeechTextSequence: got token ids {outside} in `before` or `after`, expected "
+            f"0 <= id < d_vocab={vocab.d_vocab}."
+        )
 
 
 def check_times(units: Units, alignment: Alignment) -> None:
@@ -38,21 +82,41 @@ def check_times(units: Units, alignment: Alignment) -> None:
         )
 
 
-def speech_run(
-    units: Units, words: Sequence[AlignedWord], vocab: SpeechTextVocab
-) -> tuple[list[int], Spans]:
-    """Unit tokens of a spoken run, and each word's span within them.
+def spoken_utterance(
+    speech: SpeechUnits, alignment: Alignment | None, vocab: SpeechTextVocab
+) -> Run:
+    """All of a clip, with its words where they are known."""
+    merged = merge_streams(speech, vocab)
+    if alignment is None:
+        return Run("speech", merged.tokens, ())
+    units = phonetic_units(speech)
+    check_times(units, alignment)
+    spans = word_unit_spans(units.ends_s.tolist(), alignment)
+    words = [_spoken(w, merged.positions(*s)) for w, s in zip(alignment, spans, strict=True)]
+    return Run("speech", merged.tokens, tuple(words))
+
+
+def spoken_run(merged: SpeechTokens, unit_ends_s: list[float], words: Sequence[AlignedWord]) -> Run:
+    """Some neighbouring words of a clip.
 
     The run goes from the first word's first unit to the last word's last one, pauses included.
     """
-    spans = word_unit_spans(units.ends_s.tolist(), Alignment(tuple(words)))
+    spans = word_unit_spans(unit_ends_s, Alignment(tuple(words)))
     first, last = spans[0][0], spans[-1][1]
-    tokens = vocab.unit_to_token(units.ids[first:last]).tolist()
-    return tokens, [(start - first, end - first) for start, end in spans]
+    part = merged.cut(first, last)
+    placed = [
+        _spoken(w, part.positions(start - first, end - first))
+        for w, (start, end) in zip(words, spans, strict=True)
+    ]
+    return Run("speech", part.tokens, tuple(placed))
 
 
-def text_run(words: Sequence[str], vocab: SpeechTextVocab) -> tuple[list[int], Spans]:
-    """Tokens of written words, each with a space before it, and each word's span.
+def _spoken(word: AlignedWord, positions: tuple[int, int]) -> WordSpan:
+    return WordSpan(word.word, "speech", *positions, word.start_s, word.end_s)
+
+
+def written_run(words: Sequence[str], vocab: SpeechTextVocab, *, leading_space: bool) -> Run:
+    """Tokens of written words with spaces between them, and each word's span.
 
     The run is encoded in one piece, as in training. A word's span ends where the encoding of
     the text up to that word ends; so the joint encoding has to begin with the encoding of each
@@ -62,31 +126,50 @@ def text_run(words: Sequence[str], vocab: SpeechTextVocab) -> tuple[list[int], S
         ValueError: a word is empty or has spaces around it.
         VocabError: a word cannot be written, or does not end at a token's end.
     """
-    if vocab.encode_text is None:
-        raise VocabError(
-            "SpeechTextSequence: this vocabulary cannot encode text, expected `encode_text`. "
-            "Give it when the vocabulary is built, e.g. from the model's text tokenizer."
-        )
-    joint = vocab.encode_text("".join(f" {word}" for word in words))
-    spans: Spans = []
+    encode = _encoder(words, vocab, leading_space)
+    joint = encode(len(words))
+    spans: list[WordSpan] = []
     start = 0
     for i, word in enumerate(words):
         if not word.strip() or word != word.strip():
             raise ValueError(
                 f"SpeechTextSequence: got {word!r} as word {i}, expected a word without "
-                "surrounding spaces. A space is put before every word."
+                "surrounding spaces. Spaces are put between words."
             )
-        head = vocab.encode_text("".join(f" {w}" for w in words[: i + 1]))
+        head = encode(i + 1)
         if joint[: len(head)] != head:
             raise VocabError(
                 f"SpeechTextSequence: the tokenizer writes {' '.join(words)!r} so that the end "
                 f"of word {i} {word!r} lies inside a token or depends on the next word; expected "
                 "every word to end at a token's end. This word cannot have a span."
             )
-        spans.append((start, len(head)))
+        spans.append(WordSpan(word, "text", start, len(head)))
         _check_written(word, joint[start : len(head)], vocab)
         start = len(head)
-    return joint, spans
+    return Run("text", tuple(joint), tuple(spans))
+
+
+def _encoder(
+    words: Sequence[str], vocab: SpeechTextVocab, leading_space: bool
+) -> Callable[[int], list[int]]:
+    """What encodes the first n of the words."""
+    encode_text = vocab.encode_text
+    if not len(vocab.text):
+        raise VocabError(
+            "SpeechTextSequence: this vocabulary has no text tokens, expected some to write words "
+            "with. It is that of a unit-only model, which reads speech alone: give it units."
+        )
+    if encode_text is None:
+        raise VocabError(
+            "SpeechTextSequence: this vocabulary cannot encode text, expected `encode_text`. "
+            "Give it when the vocabulary is built, e.g. from the model's text tokenizer."
+        )
+
+    def encode(n_words: int) -> list[int]:
+        written = " ".join(words[:n_words])
+        return encode_text(f" {written}" if leading_space and n_words else written)
+
+    return encode
 
 
 def _check_written(word: str, tokens: list[int], vocab: SpeechTextVocab) -> None:

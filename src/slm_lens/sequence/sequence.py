@@ -1,18 +1,20 @@
 """The sequence that a speech-text model reads, and where its words are.
 
-Three ways to make one, all after slamkit (Maimon et al. 2025, arXiv:2504.02398):
+Three ways to make one; with slamkit's markers (Maimon et al. 2025, arXiv:2504.02398):
 
 | from | tokens |
 |---|---|
 | `SpeechTextSequence.from_speech` | ``<Un3><Un49>...`` |
 | `SpeechTextSequence.from_text` | `` the zebra`` |
 | `SpeechTextSequence.interleave` | ``<text> the<speech><Un3><Un49><text> lives`` |
+
+Other families put markers in pairs, mark one modality alone, or read several speech streams; what
+a model was taught is in its prompt format, and ``HookedSLM.sequence_from_...`` follow it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,39 +22,20 @@ from jaxtyping import Int
 from torch import Tensor
 
 from slm_lens.sequence._build import (
-    Spans,
+    Run,
+    assemble,
+    check_marker,
     check_times,
-    marker_token,
-    speech_run,
-    text_run,
+    check_tokens,
+    spoken_run,
+    spoken_utterance,
+    written_run,
 )
-from slm_lens.sequence.spans import select_spoken_words, word_unit_spans
-from slm_lens.speech.alignment import AlignedWord, Alignment
-from slm_lens.speech.units import Units
+from slm_lens.sequence.spans import select_spoken_words
+from slm_lens.sequence.streams import SpeechUnits, merge_streams, phonetic_units
+from slm_lens.sequence.word_span import WordSpan
+from slm_lens.speech.alignment import Alignment
 from slm_lens.vocab import TOKEN_KINDS, SpeechTextVocab, TokenKind
-
-Modality = Literal["speech", "text"]
-
-
-@dataclass(frozen=True)
-class WordSpan:
-    """A word and the positions that carry it.
-
-    Attributes:
-        word: the word as written, without surrounding spaces.
-        modality: whether it is spoken or written here.
-        start: first position.
-        end: one past the last position; equal to ``start`` when no token carries the word.
-        start_s: start in seconds from the start of the clip; None for written words.
-        end_s: end in seconds; None for written words.
-    """
-
-    word: str
-    modality: Modality
-    start: int
-    end: int
-    start_s: float | None = None
-    end_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +86,14 @@ class SpeechTextSequence:
     @classmethod
     def from_speech(
         cls,
-        units: Units,
+        units: SpeechUnits,
         alignment: Alignment | None,
         vocab: SpeechTextVocab,
         *,
         marker: bool,
-        bos: int | None = None,
+        before: Sequence[int] = (),
+        after: Sequence[int] = (),
+        closed: bool = True,
     ) -> "SpeechTextSequence":
         """A spoken utterance: all its units.
 
@@ -116,30 +101,31 @@ class SpeechTextSequence:
         whose time it ends. So a short word can be without a unit, units of pauses belong to no
         word, and those after the last word are never given to one.
 
+        Several streams are merged by `merge_streams`. A word then goes from its first unit to its
+        last one, with what starts together with either: in a codec, all codes of both frames.
+
         Args:
-            units: units of the clip.
+            units: units of the clip, or all its speech streams by name.
             alignment: its words with times; None when they are unknown.
             vocab: the model's vocabulary.
-            marker: start with the speech marker. slamkit's speech-only prompts do not.
-            bos: token to put first, for a text tokenizer that adds one by itself.
+            marker: start with the speech marker, and end with its end marker if there is one.
+                slamkit's speech-only prompts do not.
+            before: token ids to put first, of any kind.
+            after: token ids to put last.
+            closed: False leaves out the end marker, for a model that is to speak on.
 
         Returns:
             The sequence; without words when there is no alignment.
 
         Raises:
             AlignmentError: a word ends after the units.
-            VocabError: a unit or the marker is not in the vocabulary.
+            VocabError: a stream, unit, marker or token id is not in the vocabulary.
+            ValueError: the streams are of different length.
         """  # noqa: DOC502 (raised by the parts)
-        tokens = [] if bos is None else [bos]
         if marker:
-            tokens.append(marker_token(vocab, "speech"))
-        words: list[WordSpan] = []
-        if alignment is not None:
-            check_times(units, alignment)
-            spans = word_unit_spans(units.ends_s.tolist(), alignment)
-            words = _spoken(alignment.words, list(spans), len(tokens))
-        tokens += vocab.unit_to_token(units.ids).tolist()
-        return cls._of(tokens, words, vocab)
+            check_marker(vocab, "speech")
+        run = spoken_utterance(units, alignment, vocab)
+        return cls._of([run], vocab, marker, before, after, closed)
 
     @classmethod
     def from_text(
@@ -148,9 +134,12 @@ class SpeechTextSequence:
         vocab: SpeechTextVocab,
         *,
         marker: bool,
-        bos: int | None = None,
+        before: Sequence[int] = (),
+        after: Sequence[int] = (),
+        closed: bool = True,
+        leading_space: bool = True,
     ) -> "SpeechTextSequence":
-        """A written utterance, with a space before every word, as in slamkit's alignments.
+        """A written utterance.
 
         The words are encoded in one piece. A word's span ends where the encoding of the text up
         to that word ends, which is exact for tokenizers that split at spaces (GPT-2, Qwen,
@@ -159,56 +148,66 @@ class SpeechTextSequence:
         Args:
             words: the words, without surrounding spaces.
             vocab: the model's vocabulary.
-            marker: start with the text marker. slamkit's text prompts do, its text-only
-                training rows do not.
-            bos: token to put first, for a text tokenizer that adds one by itself.
+            marker: start with the text marker, and end with its end marker if there is one.
+                slamkit's text prompts do, its text-only training rows do not.
+            before: token ids to put first, of any kind.
+            after: token ids to put last.
+            closed: False leaves out the end marker, for a model that is to write on.
+            leading_space: a space before the first word too, as in slamkit's alignments.
 
         Returns:
             The sequence.
 
         Raises:
             ValueError: a word is empty or has spaces around it.
-            VocabError: the marker is missing, a word cannot be written, or a token would carry
-                parts of two words.
+            VocabError: the marker is missing, a word cannot be written, a token would carry
+                parts of two words, or a token id is not in the vocabulary.
         """  # noqa: DOC502 (raised by the parts)
-        tokens = [] if bos is None else [bos]
         if marker:
-            tokens.append(marker_token(vocab, "text"))
-        pieces, spans = text_run(words, vocab)
-        return cls._of(tokens + pieces, _written(words, spans, len(tokens)), vocab)
+            check_marker(vocab, "text")
+        run = written_run(words, vocab, leading_space=leading_space)
+        return cls._of([run], vocab, marker, before, after, closed)
 
     @classmethod
     def interleave(
         cls,
-        units: Units,
+        units: SpeechUnits,
         alignment: Alignment,
         vocab: SpeechTextVocab,
         *,
         spoken: Sequence[bool],
-        bos: int | None = None,
+        before: Sequence[int] = (),
+        after: Sequence[int] = (),
+        closed: bool = True,
+        leading_space: bool = True,
     ) -> "SpeechTextSequence":
         """A sentence of which some words are spoken and the others written.
 
-        Starts with a modality marker and has one at every switch, none at the end. A run of
-        spoken words takes the units from its first word's span to its last word's span, pauses
-        included; units before, between and after runs are left out. Word spans as in
-        `from_speech` and `from_text`.
+        Every run starts with the marker of its modality and ends with its end marker, as far as
+        the vocabulary has them. A run of spoken words takes the units from its first word's span
+        to its last word's span, pauses included; units before, between and after runs are left
+        out, and so are the tokens of other streams before the first unit and after the last one.
+        Word spans as in `from_speech` and `from_text`.
 
         Args:
-            units: units of the clip.
+            units: units of the clip, or all its speech streams by name.
             alignment: its words with times.
             vocab: the model's vocabulary.
             spoken: for each word, True to take it as units and False to write it.
-            bos: token to put first, for a text tokenizer that adds one by itself.
+            before: token ids to put first, of any kind.
+            after: token ids to put last.
+            closed: False leaves out the last run's end marker, for a model that is to go on.
+            leading_space: a space before the first word of every written run, as in slamkit's.
 
         Returns:
             The sequence.
 
         Raises:
-            ValueError: `spoken` is not in step with the words.
+            ValueError: `spoken` is not in step with the words, or the streams are of different
+                length.
             AlignmentError: a word ends after the units.
-            VocabError: a marker, unit or written word is not in the vocabulary, or a token
-                would carry parts of two words.
+            VocabError: a stream, unit, written word or token id is not in the vocabulary, or a
+                token would carry parts of two words.
 
         Source:
             slamkit ``_create_interleaved_text``; Maimon et al. 2025, arXiv:2504.02398.
@@ -218,45 +217,48 @@ class SpeechTextSequence:
                 f"SpeechTextSequence.interleave: got {len(spoken)} choices for "
                 f"{len(alignment)} words, expected one for each word of the alignment."
             )
-        check_times(units, alignment)
-        tokens = [] if bos is None else [bos]
-        words: list[WordSpan] = []
+        merged, of_units = merge_streams(units, vocab), phonetic_units(units)
+        check_times(of_units, alignment)
+        ends_s = of_units.ends_s.tolist()
+        runs: list[Run] = []
         choices = zip(alignment.words, spoken, strict=True)
         for is_spoken, group in groupby(choices, key=lambda choice: bool(choice[1])):
-            run = [word for word, _ in group]
-            tokens.append(marker_token(vocab, "speech" if is_spoken else "text"))
+            words = [word for word, _ in group]
             if is_spoken:
-                pieces, spans = speech_run(units, run, vocab)
-                words += _spoken(run, spans, len(tokens))
+                runs.append(spoken_run(merged, ends_s, words))
             else:
-                written = [w.word for w in run]
-                pieces, spans = text_run(written, vocab)
-                words += _written(written, spans, len(tokens))
-            tokens += pieces
-        return cls._of(tokens, words, vocab)
+                written = [w.word for w in words]
+                runs.append(written_run(written, vocab, leading_space=leading_space))
+        return cls._of(runs, vocab, True, before, after, closed)
 
     @classmethod
     def interleave_at_random(
         cls,
-        units: Units,
+        units: SpeechUnits,
         alignment: Alignment,
         vocab: SpeechTextVocab,
         *,
         mean_span_words: float,
         speech_share: float,
         generator: np.random.Generator,
-        bos: int | None = None,
+        before: Sequence[int] = (),
+        after: Sequence[int] = (),
+        closed: bool = True,
+        leading_space: bool = True,
     ) -> "SpeechTextSequence":
         """`interleave` with the spoken words drawn by `select_spoken_words`.
 
         Args:
-            units: units of the clip.
+            units: units of the clip, or all its speech streams by name.
             alignment: its words with times.
             vocab: the model's vocabulary.
             mean_span_words: mean length of a spoken run in words (SIMS: 10).
             speech_share: share of words to be spoken, in [0, 1] (SIMS: 0.3).
             generator: source of randomness.
-            bos: token to put first, for a text tokenizer that adds one by itself.
+            before: token ids to put first, of any kind.
+            after: token ids to put last.
+            closed: as in `interleave`.
+            leading_space: as in `interleave`.
 
         Returns:
             The sequence.
@@ -267,28 +269,31 @@ class SpeechTextSequence:
             speech_share=speech_share,
             generator=generator,
         )
-        return cls.interleave(units, alignment, vocab, spoken=spoken, bos=bos)
+        return cls.interleave(
+            units,
+            alignment,
+            vocab,
+            spoken=spoken,
+            before=before,
+            after=after,
+            closed=closed,
+            leading_space=leading_space,
+        )
 
     @classmethod
     def _of(
-        cls, tokens: list[int], words: list[WordSpan], vocab: SpeechTextVocab
+        cls,
+        runs: Sequence[Run],
+        vocab: SpeechTextVocab,
+        marked: bool,
+        before: Sequence[int],
+        after: Sequence[int],
+        closed: bool,
     ) -> "SpeechTextSequence":
+        check_tokens([*before, *after], vocab)
+        tokens, words = assemble(
+            runs, vocab, marked=marked, before=before, after=after, closed=closed
+        )
         ids = torch.tensor(tokens, dtype=torch.int64)
         kinds = tuple(TOKEN_KINDS[k] for k in vocab.kind_of[ids].tolist())
         return cls(tokens=ids, kinds=kinds, words=tuple(words))
-
-
-def _spoken(words: Sequence[AlignedWord], spans: Spans, first: int) -> list[WordSpan]:
-    """Spoken words whose spans count from position `first`."""
-    return [
-        WordSpan(w.word, "speech", first + start, first + end, w.start_s, w.end_s)
-        for w, (start, end) in zip(words, spans, strict=True)
-    ]
-
-
-def _written(words: Sequence[str], spans: Spans, first: int) -> list[WordSpan]:
-    """Written words whose spans count from position `first`."""
-    return [
-        WordSpan(word, "text", first + start, first + end)
-        for word, (start, end) in zip(words, spans, strict=True)
-    ]

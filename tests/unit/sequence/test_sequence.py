@@ -1,5 +1,6 @@
 """Sequences against the string that slamkit would write, and against hand counts."""
 
+import dataclasses
 from bisect import bisect_left, bisect_right
 from itertools import accumulate
 
@@ -64,8 +65,8 @@ class TestSpeech:
         ]
         assert (sequence.words[1].start_s, sequence.words[1].end_s) == (0.10, 0.30)
 
-    def test_marker_and_bos_shift_the_words(self):
-        sequence = SpeechTextSequence.from_speech(UNITS, ALIGNMENT, VOCAB, marker=True, bos=1)
+    def test_what_stands_before_shifts_the_words(self):
+        sequence = SpeechTextSequence.from_speech(UNITS, ALIGNMENT, VOCAB, marker=True, before=[1])
         assert sequence.tokens[:3].tolist() == [1, SPEECH, UN0 + 4]
         assert sequence.kinds[:3] == ("special", "marker", "speech")
         assert spans(sequence)[1] == ("zebra", "speech", 3, 5)
@@ -94,7 +95,9 @@ class TestSpeech:
 
 class TestText:
     def test_by_hand(self):
-        sequence = SpeechTextSequence.from_text(["the", "zebra", "is"], VOCAB, marker=True, bos=1)
+        sequence = SpeechTextSequence.from_text(
+            ["the", "zebra", "is"], VOCAB, marker=True, before=[1]
+        )
         assert sequence.tokens.tolist() == [1, TEXT, THE, ZEBRA, 10]
         assert sequence.kinds == ("special", "marker", "text", "text", "text")
         assert spans(sequence) == [
@@ -142,6 +145,9 @@ class TestText:
         mute = SpeechTextVocab(d_vocab=1, text=[0], streams={"units": []})
         with pytest.raises(VocabError, match="cannot encode text, expected `encode_text`"):
             SpeechTextSequence.from_text(["the"], mute, marker=False)
+        deaf = SpeechTextVocab(d_vocab=1, text=[], streams={"units": [0]})
+        with pytest.raises(VocabError, match=r"has no text tokens.* a unit-only model"):
+            SpeechTextSequence.from_text(["the"], deaf, marker=False)
 
     def test_a_missing_marker_is_refused(self):
         unmarked = SpeechTextVocab(d_vocab=1, text=[0], streams={"units": []})
@@ -152,7 +158,7 @@ class TestText:
 class TestInterleaved:
     def test_by_hand(self):
         sequence = SpeechTextSequence.interleave(
-            UNITS, ALIGNMENT, VOCAB, spoken=[False, True, True, False], bos=1
+            UNITS, ALIGNMENT, VOCAB, spoken=[False, True, True, False], before=[1]
         )
         expected = [1, TEXT, THE, SPEECH, UN0 + 7, UN0 + 1, UN0 + 0, TEXT, IN]
         assert sequence.tokens.tolist() == expected
@@ -233,14 +239,96 @@ class TestInterleaved:
                 mean_span_words=1.0,
                 speech_share=share,
                 generator=np.random.default_rng(seed),
-                bos=1,
+                before=[1, 0],
+                after=[1],
             )
 
         assert torch.equal(draw(0, 0.5).tokens, draw(0, 0.5).tokens)
         assert {w.modality for w in draw(0, 0.0).words} == {"text"}
         n_spoken = sum(w.modality == "speech" for w in draw(1, 0.5).words)
         assert n_spoken >= 2
-        assert draw(0, 0.5).tokens[0] == 1
+        assert draw(0, 0.5).tokens[:2].tolist() == [1, 0]
+        assert draw(0, 0.5).tokens[-1] == 1
+
+
+class TestMarkersInPairs:
+    """Both ends around speech, none around text, as GLM-4-Voice and Llama-Mimi have them."""
+
+    vocab = dataclasses.replace(VOCAB, markers={"speech": SPEECH, "speech_end": TEXT})
+    both = dataclasses.replace(
+        VOCAB,
+        specials={"<pad>": 0},
+        markers={"speech": SPEECH, "speech_end": TEXT, "text": 1, "text_end": 2},
+    )
+
+    @pytest.mark.parametrize(("closed", "end"), [(True, [TEXT]), (False, [])])
+    def test_a_marked_run_is_closed_unless_it_is_to_go_on(self, closed, end):
+        marked = SpeechTextSequence.from_speech(
+            UNITS, ALIGNMENT, self.vocab, marker=True, before=[1], after=[THE, 0], closed=closed
+        )
+        units = [UN0 + u for u in (4, 7, 1, 0, 9, 3)]
+        assert marked.tokens.tolist() == [1, SPEECH, *units, *end, THE, 0]
+        assert spans(marked)[1] == ("zebra", "speech", 3, 5)
+        bare = SpeechTextSequence.from_speech(UNITS, None, self.vocab, marker=False, closed=closed)
+        assert bare.tokens.tolist() == units
+        written = SpeechTextSequence.from_text(["the"], self.both, marker=True, closed=closed)
+        assert written.tokens.tolist() == [1, THE] + [2] * closed
+        written = SpeechTextSequence.from_text(["the"], self.vocab, marker=False, closed=closed)
+        assert written.tokens.tolist() == [THE]
+
+    @pytest.mark.parametrize("closed", [True, False])
+    def test_only_the_last_run_can_stay_open(self, closed):
+        def mixed(vocab, *spoken):
+            words = Alignment(ALIGNMENT.words[:3])
+            return SpeechTextSequence.interleave(UNITS, words, vocab, spoken=spoken, closed=closed)
+
+        the, lives = [SPEECH, UN0 + 4, TEXT], [SPEECH, UN0 + 0] + [TEXT] * closed
+        sequence = mixed(self.vocab, True, False, True)
+        assert sequence.tokens.tolist() == [*the, ZEBRA, *lives]
+        assert spans(sequence) == [
+            ("the", "speech", 1, 2),
+            ("zebra", "text", 3, 4),
+            ("lives", "speech", 5, 6),
+        ]
+        assert mixed(self.vocab, True, False, False).tokens.tolist() == [*the, ZEBRA, LIVES]
+        written = mixed(self.both, False, False, False).tokens.tolist()
+        assert written == [1, THE, ZEBRA, LIVES] + [2] * closed
+
+    def test_a_vocabulary_without_markers_interleaves(self):
+        bare = dataclasses.replace(
+            VOCAB, markers={}, specials={"x": 0, "y": 1, "z": 2, "s": 58, "t": 59}
+        )
+        sequence = SpeechTextSequence.interleave(
+            UNITS, ALIGNMENT, bare, spoken=[False, True, True, False]
+        )
+        assert sequence.tokens.tolist() == [THE, UN0 + 7, UN0 + 1, UN0 + 0, IN]
+        assert spans(sequence)[2:] == [("lives", "speech", 3, 4), ("in", "text", 4, 5)]
+
+    def test_ids_outside_the_embedding_are_refused(self):
+        for around in ({"before": [1, 60]}, {"after": [-1]}):
+            with pytest.raises(
+                VocabError, match=r"ids \[(60|-1)\] in `before` or `after`.*d_vocab=60"
+            ):
+                SpeechTextSequence.from_speech(UNITS, None, VOCAB, marker=False, **around)
+
+
+class TestLeadingSpace:
+    def test_the_first_word_of_a_run_goes_without(self):
+        # " the" is one token; "the" is spelled, since the tokenizer has words with a space alone.
+        spelled = TOKENIZER.convert_tokens_to_ids(["l", "i", "v", "e", "s"])
+        sequence = SpeechTextSequence.from_text(
+            ["lives", "in"], VOCAB, marker=True, leading_space=False
+        )
+        assert sequence.tokens.tolist() == [TEXT, *spelled, IN]
+        assert spans(sequence) == [("lives", "text", 1, 6), ("in", "text", 6, 7)]
+
+    def test_in_every_run(self):
+        two = Alignment((AlignedWord("lives", 0.0, 0.08), AlignedWord("in", 0.10, 0.30)))
+        sequence = SpeechTextSequence.interleave(
+            UNITS, two, VOCAB, spoken=[True, False], leading_space=False
+        )
+        in_letters = TOKENIZER.convert_tokens_to_ids(["i", "n"])
+        assert sequence.tokens.tolist() == [SPEECH, UN0 + 4, TEXT, *in_letters]
 
 
 class TestRefusals:
