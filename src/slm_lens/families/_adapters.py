@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from slm_lens._json import read_json_object
@@ -49,12 +49,12 @@ def add_adapter(
         config.inference_mode = True
         peft_model = get_peft_model(model, config)
         result: Any = set_peft_model_state_dict(peft_model, weights)
-    except Exception as error:  # noqa: BLE001 (peft raises many kinds)
+    except Exception as error:
         raise ValueError(
             f"load: the adapter in {folder} does not fit {type(model).__name__} "
             f"({type(error).__name__}: {error}), expected one that was trained on this model."
         ) from error
-    missing = [n for n in result.missing_keys if _is_adapters(n, peft_model)]
+    missing = [n for n in result.missing_keys if _is_adapters(n)]
     if missing or result.unexpected_keys:
         raise ValueError(
             f"load: the adapter in {folder} does not fit {type(model).__name__}: missing "
@@ -66,7 +66,7 @@ def add_adapter(
     return cast(PreTrainedModel, inner.train(training))
 
 
-def _is_adapters(name: str, peft_model: nn.Module) -> bool:
+def _is_adapters(name: str) -> bool:
     """Whether a weight belongs to the adapter and not to the model under it."""
     return any(part in name for part in (".lora_", ".modules_to_save.", ".ia3_", ".hada_"))
 

@@ -59,7 +59,7 @@ def build_model(
     Raises:
         ValueError: weights are missing, left over, of another shape, not finite, or the class is
             not one that transformer-lens wraps.
-    """
+    """  # noqa: DOC502 (raised by the parts)
     _check_sizes(config, weights, where)
     with _foreign(where, "build the model from the config of"), torch.device("meta"):
         skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(
@@ -122,9 +122,7 @@ def refuse_unsupported(config: PreTrainedConfig, architecture: str, where: str) 
         )
 
 
-def _check_sizes(
-    config: PreTrainedConfig, weights: Mapping[str, StoredTensor], where: str
-) -> None:
+def _check_sizes(config: PreTrainedConfig, weights: Mapping[str, StoredTensor], where: str) -> None:
     """Refuse more layers than there are weights, before that many are built."""
     n_layers = getattr(config, "num_hidden_layers", 0)
     if not isinstance(n_layers, int) or not 0 < n_layers <= len(weights):
@@ -189,7 +187,7 @@ def _foreign(where: str, doing: str) -> Iterator[None]:
     """Say whose checkpoint it was when transformers fails on it."""
     try:
         yield
-    except Exception as error:  # noqa: BLE001 (whatever a model class raises on odd numbers)
+    except Exception as error:
         raise ValueError(
             f"load: transformers cannot {doing} {where} ({type(error).__name__}: {error}), "
             "expected a config and weights that belong together. Was config.json edited?"

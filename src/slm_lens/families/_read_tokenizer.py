@@ -52,7 +52,7 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         if (folder / "tokenizer.json").is_file():
             return PreTrainedTokenizerFast.from_pretrained(folder)
         return _from_model_file(folder)
-    except Exception as error:  # noqa: BLE001 (`tokenizers` raises bare Exception)
+    except Exception as error:
         raise ValueError(
             f"load: the tokenizer in {folder} cannot be read ({error}), expected tokenizer.json, "
             "or tokenizer.model of SentencePiece or tiktoken. Was the download cut short?"

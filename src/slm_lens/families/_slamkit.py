@@ -22,7 +22,16 @@ MODEL_TYPE = "speech_language_model"
 class SlamkitFamily(Family, ABC):
     """A language model in slamkit's wrapper."""
 
-    weight_prefix = "lm."
+    def weight_prefix(self, files: CheckpointFiles) -> str:
+        """``lm.`` in slamkit's wrapper, nothing if the model was taken out of it.
+
+        Args:
+            files: the checkpoint.
+
+        Returns:
+            The prefix.
+        """
+        return "lm." if files.model_type == MODEL_TYPE else ""
 
     def hf_config(self, files: CheckpointFiles) -> PreTrainedConfig:
         """Config of the model inside, with the vocabulary that it was extended to.
@@ -33,6 +42,8 @@ class SlamkitFamily(Family, ABC):
         Returns:
             The config.
         """
+        if files.model_type != MODEL_TYPE:
+            return super().hf_config(files)
         entries = base_config(files) | {"vocab_size": files.number("vocab_size", at_least=1)}
         return native_config(entries, files.name)
 

@@ -59,13 +59,13 @@ def load_checkpoint(
             config, weights, placement, where=files.name, trust_remote_code=trust_remote_code
         )
     else:
-        inner = family.inner_model(files.hf_model)
+        inner = family.inner_model(files)
         refuse_unsupported(inner.config, type(inner).__name__, files.name)
         hf_model = twin(inner)
         hf_model.set_attn_implementation("eager")
     if adapter is not None:
         hf_model = add_adapter(
-            hf_model, Path(adapter), prefix=family.weight_prefix, merge=merge_adapter
+            hf_model, Path(adapter), prefix=family.weight_prefix(files), merge=merge_adapter
         )
     return Checkpoint(
         hf_model=hf_model,
@@ -83,7 +83,7 @@ def load_checkpoint(
 def _config(files: CheckpointFiles, family: Family, trust_remote_code: bool) -> PreTrainedConfig:
     """The language model's config; from the checkpoint's own class only with consent."""
     if files.hf_model is not None:
-        return family.inner_model(files.hf_model).config
+        return family.inner_model(files).config
     if trust_remote_code and "auto_map" in files.config:
         return AutoConfig.from_pretrained(files.folder, trust_remote_code=True)
     return family.hf_config(files)
@@ -118,6 +118,7 @@ def _prompt_format(
             mark_speech_only=spec.mark_speech_only,
             mark_text_only=spec.mark_text_only,
             repeat_marker=spec.repeat_marker,
+            leading_space=spec.leading_space,
             chat={
                 modality: Turn(
                     before=encode_tokens(turn.before, tokenizer, where),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from slm_lens.families.prompt import PromptFormat
-from slm_lens.vocab import SpeechTextVocab
+from slm_lens.vocab import SpeechTextVocab, WordPolicy
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +22,7 @@ class Checkpoint:
         vocab: partition of the embedding's rows.
         prompt_format: how prompts are written.
         family: name of the family whose layout it has.
+        word_policy: which tokens count as a word in this family, if nothing else is asked for.
         adapter: the adapter on top, as `Provenance.adapter`; None without one.
     """
 
@@ -32,4 +33,5 @@ class Checkpoint:
     vocab: SpeechTextVocab
     prompt_format: PromptFormat
     family: str
+    word_policy: WordPolicy = "whole_word"
     adapter: str | None = None

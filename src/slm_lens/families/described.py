@@ -1,4 +1,4 @@
-"""Any other checkpoint, described by hand: in Python, or in ``slm_lens.yaml`` beside the weights."""
+"""Any other checkpoint, described in Python, or in ``slm_lens.yaml`` beside the weights."""
 
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles

@@ -1,7 +1,7 @@
 """What every family of checkpoints has to say about itself."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -36,7 +36,6 @@ class Family(ABC):
         models: published checkpoints.
         unit_tokenizer: what turns sound into its units.
         source: where the layout is described.
-        weight_prefix: what stands before every name of the language model's weights.
     """
 
     name: ClassVar[str]
@@ -44,7 +43,6 @@ class Family(ABC):
     models: ClassVar[tuple[str, ...]]
     unit_tokenizer: ClassVar[str]
     source: ClassVar[str]
-    weight_prefix: ClassVar[str] = ""
 
     @abstractmethod
     def why_not(self, files: CheckpointFiles) -> str | None:
@@ -67,6 +65,18 @@ class Family(ABC):
         Returns:
             The description; ids are read from the files, never assumed.
         """
+
+    def weight_prefix(self, files: CheckpointFiles) -> str:
+        """What stands before every name of the language model's weights.
+
+        Args:
+            files: a checkpoint of this family.
+
+        Returns:
+            The prefix, with its dot; empty for a bare language model.
+        """
+        del files
+        return ""
 
     def hf_config(self, files: CheckpointFiles) -> PreTrainedConfig:
         """Config of the language model, as a class that transformers has.
@@ -91,7 +101,7 @@ class Family(ABC):
         Raises:
             ValueError: weights without this family's prefix.
         """
-        weights, prefix = files.weights, self.weight_prefix
+        weights, prefix = files.weights, self.weight_prefix(files)
         foreign = sorted(name for name in weights if not name.startswith(prefix))
         if foreign:
             raise ValueError(
@@ -104,18 +114,19 @@ class Family(ABC):
             if not name.endswith("rotary_emb.inv_freq")  # old files keep it; classes compute it
         }
 
-    def inner_model(self, hf_model: PreTrainedModel) -> PreTrainedModel:
+    def inner_model(self, files: CheckpointFiles) -> PreTrainedModel:
         """The language model inside a model in memory.
 
         Args:
-            hf_model: the model that the user handed over.
+            files: a checkpoint of this family, in memory.
 
         Returns:
             The part that transformer-lens wraps.
         """
-        for part in filter(None, self.weight_prefix.split(".")):
-            hf_model = getattr(hf_model, part, hf_model)
-        return hf_model
+        assert files.hf_model is not None
+        return cast(
+            PreTrainedModel, files.hf_model.get_submodule(self.weight_prefix(files).rstrip("."))
+        )
 
 
 def native_config(config: dict[str, Any], where: str) -> PreTrainedConfig:
@@ -146,7 +157,7 @@ def native_config(config: dict[str, Any], where: str) -> PreTrainedConfig:
     entries = {k: v for k, v in config.items() if k not in STORAGE_KEYS}
     try:
         return AutoConfig.for_model(model_type, **entries)
-    except Exception as error:  # noqa: BLE001 (whatever a class raises on odd entries)
+    except Exception as error:
         raise ValueError(
             f"load: transformers makes no {model_type!r} config of {where} ({error}), expected "
             "the entries that the model was saved with. Was config.json edited?"

@@ -98,7 +98,7 @@ class CheckpointFiles:
 
         Raises:
             ValueError: it is missing, no whole number, or too small.
-        """
+        """  # noqa: DOC502 (raised by whole_number)
         return whole_number(self.config, key, self.name, at_least=at_least)
 
 

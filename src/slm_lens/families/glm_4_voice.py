@@ -83,16 +83,17 @@ class Glm4Voice(Family):
         Returns:
             The description.
         """
+        del files  # every id is looked up by its written form
         unit = StreamSpec(pattern="<|audio_{unit}|>", frame_rate_hz=12.5, deduplicated=False)
-        start = "".join(START)
         return VocabSpec(
             streams={"units": unit},
             markers={"speech": "<|begin_of_audio|>", "speech_end": "<|end_of_audio|>"},
             before=START,
             mark_speech_only=True,
+            leading_space=False,
             chat={
                 modality: ChatSpec(
-                    before=f"{start}<|system|>\n{SYSTEM.format(what=modality, end=end)}<|user|>\n",
+                    before=f"<|system|>\n{SYSTEM.format(what=modality, end=end)}<|user|>\n",
                     after=ANSWER,
                 )
                 for modality, end in (("speech", " "), ("text", ""))  # as the demo writes them
@@ -134,7 +135,7 @@ class Glm4Voice(Family):
 
         Raises:
             ValueError: a weight that ChatGLM does not have.
-        """
+        """  # noqa: DOC502 (raised by _converted)
         if files.model_type == "glm":
             return super().weights(files)
         head_dim = files.number("kv_channels", at_least=1)

@@ -41,9 +41,10 @@ class Ichigo(Family):
         Returns:
             The description.
         """
-        del files
+        del files  # every id is looked up by its written form
         return VocabSpec(
             streams={"units": StreamSpec(pattern="<|sound_{unit}|>", deduplicated=False)},
             markers={"speech": "<|sound_start|>", "speech_end": "<|sound_end|>"},
             mark_speech_only=True,
+            leading_space=False,
         )

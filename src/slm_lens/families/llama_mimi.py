@@ -48,10 +48,14 @@ class LlamaMimi(Family):
         return VocabSpec(
             streams={
                 "units" if q == 0 else f"codebook_{q}": StreamSpec(
-                    pattern=f"<{{unit}}_{q}>", frame_rate_hz=12.5, deduplicated=False
+                    pattern=f"<{{unit}}_{q}>",
+                    step=n_codebooks,
+                    frame_rate_hz=12.5,
+                    deduplicated=False,
                 )
                 for q in range(min(n_codebooks, len(files.token_ids)))
             },
             markers={"speech": "<audio>", "speech_end": "</audio>"},
             mark_speech_only=True,
+            leading_space=False,
         )

@@ -2,7 +2,8 @@
 
 ``<custom_token_0>`` to ``<custom_token_9>`` are control tokens; from 10 on, slot ``s`` of a frame
 has 4,096 codes from ``10 + 4096 s`` on. Text is bare, speech stands between tokens 1 and 2, and the
-prompt to speak a text is a turn: 3, the text, ``<|eot_id|>``, 4, 5, 1.
+prompt to speak a text is a turn: 3, ``<|begin_of_text|>``, the text, ``<|eot_id|>``, 4, 5, 1.
+Nothing stands before a turn, so nothing stands before other prompts either.
 
 Source: Orpheus-TTS (https://github.com/canopyai/Orpheus-TTS), ``engine_class.py``.
 """
@@ -64,7 +65,9 @@ class Orpheus(Family):
             },
             markers={"speech": custom(1), "speech_end": custom(2)},
             specials=[custom(n) for n in (0, *range(3, N_CONTROLS))],
+            before=(),
             mark_speech_only=True,
+            leading_space=False,
             chat={
                 "text": ChatSpec(
                     before=(custom(3), "<|begin_of_text|>"),

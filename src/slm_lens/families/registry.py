@@ -79,7 +79,7 @@ def recognise(files: CheckpointFiles, family: str | Family | None) -> Family:
     Raises:
         LookupError: no family has this name.
         ValueError: no family takes the checkpoint, the named one does not, or several do.
-    """
+    """  # noqa: DOC502 (raised by _named)
     if family is not None:
         return _named(files, family)
     if Described().why_not(files) is None:

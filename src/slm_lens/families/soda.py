@@ -81,5 +81,6 @@ class Soda(Family):
             markers=MARKERS,
             before=("<|begin_of_text|>",),
             mark_speech_only=True,
+            leading_space=False,
             mark_text_only=True,
         )

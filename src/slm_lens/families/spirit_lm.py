@@ -34,7 +34,8 @@ class SpiritLM(Family):
     title = "Spirit LM"
     models = ("spirit-lm-base-7b", "spirit-lm-expressive-7b")
     unit_tokenizer = (
-        "mHuBERT-25Hz, layer 11, 501 units, deduplicated; expressive: VQ-VAE pitch and wav2vec 2 style"
+        "mHuBERT-25Hz, layer 11, 501 units, deduplicated; expressive also VQ-VAE pitch, "
+        "wav2vec 2 style"
     )
     source = "Nguyen et al. 2024, arXiv:2402.05755"
 

@@ -41,8 +41,7 @@ class StreamSpec:
             tells the ids.
         offset: token id of unit 0, where no tokenizer tells.
         count: number of units; needed with `offset`, checked with `pattern`.
-        step: distance of the ids of neighbouring units, with `offset` (4 when four codebooks
-            take turns).
+        step: distance of the ids of neighbouring units (4 when four codebooks take turns).
         frame_rate_hz: frames of the unit tokenizer per second, if known.
         deduplicated: whether the model reads runs of one unit as one, if known.
 
@@ -55,7 +54,7 @@ class StreamSpec:
     offset: int | None = None
     count: int | None = None
     step: int = 1
-    frame_rate_hz: float | None = None
+    frame_rate_hz: int | float | None = None
     deduplicated: bool | None = None
 
     def __post_init__(self) -> None:
@@ -100,22 +99,20 @@ class StreamSpec:
                 "text_tokenizer=."
             )
         units = [id_of[u] for u in sorted(id_of)]
-        step = units[1] - units[0] if len(units) > 1 else 1
-        if sorted(id_of) != list(range(len(units))) or units != [
-            units[0] + step * u for u in range(len(units))
-        ]:
+        ids = range(units[0], units[0] + len(units) * self.step, self.step)
+        if sorted(id_of) != list(range(len(units))) or units != list(ids):
             last = self.pattern.replace("{unit}", str(len(units) - 1))
             raise VocabError(
                 f"load: the tokenizer has {len(units)} units of stream {stream!r} on ids "
-                f"{min(units)} to {max(units)}, expected {first} to {last} on ids that follow "
-                "each other. Was it extended in another order than the model?"
+                f"{min(units)} to {max(units)}, expected {first} to {last} on ids that are "
+                f"{self.step} apart. Was it extended in another order than the model?"
             )
         if self.count is not None and len(units) != self.count:
             raise VocabError(
                 f"load: the tokenizer has {len(units)} units of stream {stream!r}, expected "
                 f"{self.count}. Is it the tokenizer that the model was trained with?"
             )
-        return range(units[0], units[-1] + step, step)
+        return ids
 
 
 @dataclass(frozen=True)
@@ -148,6 +145,7 @@ class VocabSpec:
         mark_speech_only: whether a prompt of speech alone has markers.
         mark_text_only: whether a prompt of text alone has markers.
         repeat_marker: whether a prompt that is to go on in its own modality gets its marker anew.
+        leading_space: whether the first word of a run of text has a space before it.
         chat: by modality of the user's turn; empty for a model that knows no turns.
         base_rows: rows that the text model's embedding had, padding included; speech tokens below
             it took over rows that were there. None if unknown.
@@ -166,6 +164,7 @@ class VocabSpec:
     mark_speech_only: bool = False
     mark_text_only: bool = False
     repeat_marker: bool = False
+    leading_space: bool = True
     chat: Mapping[str, ChatSpec] = field(default_factory=dict)
     base_rows: int | None = None
     word_policy: WordPolicy = "whole_word"

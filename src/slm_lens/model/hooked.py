@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
+from transformer_lens.utilities.multi_gpu import count_unique_devices
 from transformers import PreTrainedModel
 
 from slm_lens.errors import VocabError
@@ -24,7 +25,7 @@ from slm_lens.sequence.streams import SpeechUnits
 from slm_lens.sequence.word_span import Modality
 from slm_lens.speech.alignment import Alignment
 from slm_lens.speech.units import UnitTokenizer
-from slm_lens.vocab import SpeechTextVocab
+from slm_lens.vocab import SpeechTextVocab, WordPolicy
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class HookedSLM(TransformerBridge):
     Attributes:
         vocab: which embedding rows are text, units, markers, specials, padding.
         prompt_format: how prompts are written for this model.
+        word_policy: which tokens count as a word for this model, if nothing else is asked for.
 
     Raises:
         VocabError: the unit tokenizer and the vocabulary disagree on the number of units.
@@ -64,6 +66,7 @@ class HookedSLM(TransformerBridge):
 
     vocab: SpeechTextVocab
     prompt_format: PromptFormat
+    word_policy: WordPolicy
 
     def __init__(
         self, checkpoint: Checkpoint, *, name: str, unit_tokenizer: UnitTokenizer | None
@@ -83,7 +86,8 @@ class HookedSLM(TransformerBridge):
                 hf_model.config, type(hf_model).__name__, name, hf_model.dtype
             )
         )
-        adapter.cfg.device = str(hf_model.device)
+        adapter.cfg.device = str(hf_model.get_input_embeddings().weight.device)
+        adapter.cfg.n_devices = count_unique_devices(hf_model)
         adapter.cfg.tokenizer_prepends_bos = checkpoint.prepends_bos
         adapter.cfg.default_prepend_bos = checkpoint.prepends_bos
         adapter.cfg.tokenizer_appends_eos = checkpoint.appends_eos
@@ -91,6 +95,7 @@ class HookedSLM(TransformerBridge):
         super().__init__(hf_model, adapter, checkpoint.tokenizer)
         self.vocab = checkpoint.vocab
         self.prompt_format = checkpoint.prompt_format
+        self.word_policy = checkpoint.word_policy
         self._source = _Source(name, checkpoint.family, checkpoint.adapter, unit_tokenizer)
 
     @property
@@ -122,6 +127,25 @@ class HookedSLM(TransformerBridge):
             compatibility_mode=self.compatibility_mode,
             weights_processed=self._weights_processed,
         )
+
+    def enable_compatibility_mode(self, *args: Any, **kwargs: Any) -> None:
+        """Fold and centre the weights, as `TransformerBridge.enable_compatibility_mode` does.
+
+        Args:
+            *args: as there.
+            **kwargs: as there; ``no_processing=True`` changes names only.
+
+        Raises:
+            ValueError: the model has a live adapter, which folding would leave out.
+        """
+        adapter = self._source.adapter
+        if adapter is not None and adapter.endswith("(live)"):
+            raise ValueError(
+                f"enable_compatibility_mode: {self._source.name} has the live adapter {adapter}, "
+                "which folding the weights would leave out; expected merged weights. Load it with "
+                "merge_adapter=True."
+            )
+        super().enable_compatibility_mode(*args, **kwargs)
 
     def to_str_tokens(
         self,

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformer_lens.utilities.multi_gpu import resolve_device_map
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from slm_lens.families._hf_model import DeviceMap, Placement
 from slm_lens.families.assemble import load_checkpoint

@@ -3,7 +3,7 @@
 Written from the published description, without transformers' GLM and without slm_lens, as the
 reference that the conversion to ``GlmForCausalLM`` is checked against: RMS norms before attention
 and MLP, a fused query-key-value projection with a bias, two key-value groups, rotation of
-neighbouring pairs in the first half of each head, a gated MLP whose two halves come from one matrix.
+neighbouring pairs in the first half of each head, a gated MLP whose halves come from one matrix.
 """
 
 from typing import Any
@@ -49,7 +49,8 @@ class Attention(nn.Module):
         """Attention output."""
         sizes = [self.n_heads * self.d_head, *[self.n_groups * self.d_head] * 2]
         q, k, v = (
-            part.unflatten(-1, (-1, self.d_head)) for part in self.query_key_value(x).split(sizes, -1)
+            part.unflatten(-1, (-1, self.d_head))
+            for part in self.query_key_value(x).split(sizes, -1)
         )
         repeats = self.n_heads // self.n_groups
         k, v = (part.repeat_interleave(repeats, 2) for part in (self.rotate(k), v))

@@ -144,11 +144,11 @@ class TestRefusals:
     def test_unknown_name(self):
         with pytest.raises(LookupError, match=r"no folder at 'organisms'.*Did you mean 'organism'"):
             slm_lens.load("organisms")
-        with pytest.raises(LookupError, match=r"'organism-control'\].*not downloaded"):
+        with pytest.raises(LookupError, match=r"'slprl/SIMS-7B', and the hub did not give"):
             slm_lens.load("slprl/SIMS-7B")
 
     def test_embedded_model_that_is_not_installed(self, monkeypatch, tmp_path):
-        monkeypatch.setattr("slm_lens.model.load.files", lambda _package: tmp_path)
+        monkeypatch.setattr("slm_lens.model.source.files", lambda _package: tmp_path)
         with pytest.raises(LookupError, match=r"'organism-control' is not in this installation"):
             slm_lens.load("organism-control")
 
@@ -156,20 +156,13 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"has no config\.json"):
             slm_lens.load(tmp_path)
 
-    def test_another_layout(self, folder):
-        self.edit(folder, model_type="llama")
-        with pytest.raises(
-            ValueError, match=r"model_type 'llama', expected 'speech_language_model'"
-        ):
-            slm_lens.load(folder)
-
     @pytest.mark.parametrize(
         ("changes", "named"),
         [({"vocab_size": None}, "vocab_size"), ({"base_config": {}}, "base_config.model_type")],
     )
     def test_incomplete_config(self, folder, changes, named):
         self.edit(folder, **changes)
-        with pytest.raises(ValueError, match=f"lacks .*{named}"):
+        with pytest.raises(ValueError, match=named):
             slm_lens.load(folder)
 
     def test_no_tokenizer(self, folder):
@@ -178,23 +171,15 @@ class TestRefusals:
             slm_lens.load(folder)
 
     def test_slow_tokenizer(self, folder, tmp_path):
-        with pytest.raises(ValueError, match="expected the folder of a fast tokenizer"):
+        with pytest.raises(ValueError, match=r"no tokenizer\.model, expected the folder"):
             slm_lens.load(folder, text_tokenizer=tmp_path)
-
-    def test_unit_only_model(self, folder, tiny_folder):
-        (folder / "tokenizer.json").unlink()
-        self.edit(folder, vocab_size=22)
-        with pytest.raises(slm_lens.VocabError, match=r"has no tokenizer.*unit-only model \(Slam"):
-            slm_lens.load(folder)
-        with pytest.raises(slm_lens.VocabError, match=r"has 38 tokens.*22 token ids.*unit-only"):
-            slm_lens.load(folder, text_tokenizer=tiny_folder.text_tokenizer)
 
     @pytest.mark.parametrize(
         ("tokens", "message"),
         [
             (["<Un0>", "<Un1>", "<speech>"], "no <text>"),
-            (["<Un0>", "<Un2>", "<speech>", "<text>"], "2 units on ids 38 to 39"),
-            (["<Un0>", "<speech>", "<Un1>", "<text>"], "2 units on ids 38 to 40"),
+            (["<Un0>", "<Un2>", "<speech>", "<text>"], "2 units of stream .units. on ids 38 to 39"),
+            (["<Un0>", "<speech>", "<Un1>", "<text>"], "2 units of stream .units. on ids 38 to 40"),
         ],
     )
     def test_units_and_markers_of_another_layout(self, folder, tiny_folder, tokens, message):
@@ -207,7 +192,9 @@ class TestRefusals:
 
     def test_tokenizer_larger_than_the_embedding(self, folder):
         self.edit(folder, vocab_size=59)
-        with pytest.raises(slm_lens.VocabError, match=r"marker has ids \[59\] outside"):
+        with pytest.raises(
+            slm_lens.VocabError, match=r"59 rows.*1 tokens have ids outside them \(\[59\]\)"
+        ):
             slm_lens.load(folder)
 
     def test_missing_and_left_over_weights(self, folder):
