@@ -32,7 +32,8 @@ class Checkpoint:
 
     Attributes:
         hf_model: the bare Hugging Face language model, in evaluation mode.
-        tokenizer: text tokenizer that also knows units and markers.
+        tokenizer: text tokenizer that also knows units and markers; None for a vocabulary without
+            text.
         appends_eos: whether the tokenizer puts a token after every text by itself.
         vocab: partition of the embedding's rows.
         prompt_format: how prompts are written.
@@ -41,7 +42,7 @@ class Checkpoint:
     """
 
     hf_model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
     appends_eos: bool
     vocab: SpeechTextVocab
     prompt_format: PromptFormat

@@ -52,6 +52,8 @@ class HookedSLM(TransformerBridge):
     Attributes:
         vocab: which embedding rows are text, units, markers, specials, padding.
         prompt_format: how prompts are written for this model.
+        random_weights_seed: seed of the copies that `random_weights` makes; None for the weights
+            that were loaded.
 
     Raises:
         VocabError: the unit tokenizer and the vocabulary disagree on the number of units.
@@ -59,6 +61,7 @@ class HookedSLM(TransformerBridge):
 
     vocab: SpeechTextVocab
     prompt_format: PromptFormat
+    random_weights_seed: int | None
 
     def __init__(
         self, checkpoint: Checkpoint, *, name: str, unit_tokenizer: UnitTokenizer | None
@@ -86,6 +89,7 @@ class HookedSLM(TransformerBridge):
         super().__init__(hf_model, adapter, checkpoint.tokenizer)
         self.vocab = checkpoint.vocab
         self.prompt_format = checkpoint.prompt_format
+        self.random_weights_seed = None
         self._source = _Source(name, checkpoint.family, checkpoint.adapter, unit_tokenizer)
 
     @property
@@ -116,6 +120,7 @@ class HookedSLM(TransformerBridge):
             adapter=self._source.adapter,
             compatibility_mode=self.compatibility_mode,
             weights_processed=self._weights_processed,
+            random_weights_seed=self.random_weights_seed,
         )
 
     def to_str_tokens(

@@ -31,6 +31,7 @@ def report_phases(studies: Sequence[PhaseStudy], out: Path) -> None:
     console = make_console()
     for study in studies:
         console.print(title(study.phases), soft_wrap=True)
+        console.print(study.phases.provenance.in_words(), soft_wrap=True)
         console.print(phase_table(study.phases))
         for line in verdict(study.phases):
             console.print(f"  {line}")

@@ -123,6 +123,12 @@ def test_phases_writes_a_report(tmp_path, clips):
     assert "return to speech:" in output
     (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["n_utterances"] == 3
+    assert summary["provenance"]["name"] == summary["model"] == "organism"
+    assert "float32, eager attention, no adapter, compatibility mode off" in output
+    details = json.loads((tmp_path / "out" / "organism" / "phases.json").read_text())
+    assert details["provenance"] == summary["provenance"]
+    untrained = {**summary["provenance"], "random_weights_seed": 0}
+    assert details["control_provenance"] == {"random weights": untrained}
     assert (tmp_path / "out" / "phases.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert (tmp_path / "out" / "phases.svg").stat().st_size > 1000
     assert any((tmp_path / "out" / "organism").glob("*.parquet"))

@@ -1,9 +1,10 @@
 """What the phase report prints and writes."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
-from handmade import word_table
+from handmade import PROVENANCE, word_table
 
 from slm_lens.phases.measure import measure_phases
 from slm_lens.report.phase_report import report_phases
@@ -14,10 +15,11 @@ WORDS = [
     for u in ("a", "b")
 ]  # alike, so that every interval is a point
 MODEL = "/a/folder/whose name is longer than eighty columns/and has [brackets]/and :smile:/in it/m"
+OF_MODEL = replace(PROVENANCE, name=MODEL)
 
 
 def study(**options):
-    words = word_table(WORDS, n_layers=3, model=MODEL)
+    words = word_table(WORDS, n_layers=3, provenance=OF_MODEL)
     return PhaseStudy(words, measure_phases(words, n_bootstrap=10, **options))
 
 
@@ -29,6 +31,9 @@ def test_every_row_and_sentence_is_one_line_at_any_width(tmp_path, capsys, monke
     report_phases([one], out)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{MODEL}: 2 utterances, 2 content words"
+    assert lines[1] == (
+        "sims, Qwen2ForCausalLM, float32, eager attention, no adapter, compatibility mode off"
+    )
     cells = [[c.strip() for c in line.split("│")[1:4]] for line in lines if line.startswith("│")]
     assert cells == [
         ["layer", "1 [1, 1]", "2 [2, 2]"],
@@ -48,4 +53,5 @@ def test_every_row_and_sentence_is_one_line_at_any_width(tmp_path, capsys, monke
     )
     (summary,) = json.loads((out / "summary.json").read_text())
     assert summary["model"] == MODEL
+    assert summary["provenance"] == asdict(OF_MODEL)
     assert (out / "m" / "phases.parquet").is_file()
