@@ -153,6 +153,7 @@ def word_lens(
         The table, with the counts of words that could not be read.
 
     Raises:
+        VocabError: the model has no text tokens to read words in.
         ValueError: no utterance, a name that occurs twice, no spoken word with a position,
             controls wanted for a single utterance, an option out of range,
             or a model that `residual_stack` refuses.
@@ -161,6 +162,7 @@ def word_lens(
         Ours.
     """  # noqa: DOC502 (some raised by the functions it calls)
     provenance = model.provenance
+    model.vocab.require_text("word_lens", provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size, chunk_positions)
     plan = TargetPlan(
         model.vocab,

@@ -207,7 +207,11 @@ class HookedSLM(TransformerBridge):
 
         Returns:
             The sequence.
-        """
+
+        Raises:
+            VocabError: the model has no text tokens.
+        """  # noqa: DOC502 (raised by require_text)
+        self.vocab.require_text("sequence_from_text", self.provenance.model_and_family)
         return SpeechTextSequence.from_text(
             text.split(),
             self.vocab,

@@ -36,8 +36,8 @@ class Provenance:
     random_weights_seed: int | None
 
     @property
-    def model(self) -> str:
-        """The model by name and family, as messages name it."""
+    def model_and_family(self) -> str:
+        """The model as messages name it."""
         return f"the model {self.name!r} (family {self.family!r})"
 
     def in_words(self) -> str:

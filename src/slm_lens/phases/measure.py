@@ -17,6 +17,7 @@ from slm_lens.phases._curves import CurveMaker, CurveName, NamedCurve
 from slm_lens.phases._words import Words
 from slm_lens.phases.bootstrap import Curve, layer_interval, resample_weights
 from slm_lens.phases.result import LayerEstimate, Phases, WordSelection
+from slm_lens.vocab import require_text
 
 HEADLINE_K = 5
 """Phase layers are where recall at this k is highest."""
@@ -70,13 +71,15 @@ def measure_phases(
         The phases.
 
     Raises:
+        VocabError: the model has no text tokens.
         ValueError: an option is out of range, a table is not complete, a control has other
             utterances, another policy, dtype, attention or compatibility mode, or no selected
             word has a token.
 
     Source:
         Ours, after Sternberg et al. 2026, arXiv:2606.22473.
-    """
+    """  # noqa: DOC502 (VocabError is raised by require_text)
+    require_text(word_lens.n_text, "measure_phases", word_lens.provenance.model_and_family)
     _check_options(word_lens, ks, words, n_bootstrap, current_layers)
     own = _maker(word_lens, ks, words, n_bootstrap, seed)
     curves = {c.name: c for c in own.all()}

@@ -168,9 +168,10 @@ class SpeechTextSequence:
 
         Raises:
             ValueError: a word is empty or has spaces around it.
-            VocabError: the marker is missing, a word cannot be written, or a token would carry
-                parts of two words.
+            VocabError: the vocabulary has no text, the marker is missing, a word cannot be
+                written, or a token would carry parts of two words.
         """  # noqa: DOC502 (raised by the parts)
+        vocab.require_text("SpeechTextSequence.from_text")
         tokens = [] if bos is None else [bos]
         if marker:
             tokens.append(marker_token(vocab, "text"))
@@ -207,8 +208,8 @@ class SpeechTextSequence:
         Raises:
             ValueError: `spoken` is not in step with the words.
             AlignmentError: a word ends after the units.
-            VocabError: a marker, unit or written word is not in the vocabulary, or a token
-                would carry parts of two words.
+            VocabError: a marker, unit or written word is not in the vocabulary (a unit-only one
+                has no words), or a token would carry parts of two words.
 
         Source:
             slamkit ``_create_interleaved_text``; Maimon et al. 2025, arXiv:2504.02398.
@@ -218,6 +219,8 @@ class SpeechTextSequence:
                 f"SpeechTextSequence.interleave: got {len(spoken)} choices for "
                 f"{len(alignment)} words, expected one for each word of the alignment."
             )
+        if not all(spoken):
+            vocab.require_text("SpeechTextSequence.interleave")
         check_times(units, alignment)
         tokens = [] if bos is None else [bos]
         words: list[WordSpan] = []

@@ -48,7 +48,7 @@ FACTS = {"provenance": PLAIN, "n_layers": 3, "words": {"é": 1}}
 )
 def test_in_words(changes, words):
     assert replace(PLAIN, **changes).in_words() == words
-    assert PLAIN.model == "the model '/models/sims' (family 'sims')"
+    assert PLAIN.model_and_family == "the model '/models/sims' (family 'sims')"
 
 
 @pytest.mark.parametrize(
