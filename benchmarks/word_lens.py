@@ -49,10 +49,10 @@ SMALL = Size(d_model=32, n_layers=2, d_vocab=2_000, n_positions=32)
 def make_model(size: Size) -> Any:
     """A random Qwen2 with a vocabulary: text ``w0``, ``w1`` ..., then units, then two markers."""
     import torch
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
     from transformers import AutoModelForCausalLM, Qwen2Config
 
-    from slm_lens import SpeechTextVocab
+    from slm_lens import HookedSLM, PromptFormat, SpeechTextVocab
+    from slm_lens.families.checkpoint import Checkpoint
 
     torch.manual_seed(0)
     config = Qwen2Config(
@@ -65,18 +65,17 @@ def make_model(size: Size) -> Any:
         tie_word_embeddings=True,
     )
     hf_model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    model: Any = build_bridge_from_module(
-        hf_model, "Qwen2ForCausalLM", hf_config=config, model_name="random"
-    )
     n_text = size.d_vocab - N_UNITS - 2
-    model.vocab = SpeechTextVocab(
+    vocab = SpeechTextVocab(
         d_vocab=size.d_vocab,
         text=range(n_text),
         streams={"units": range(n_text, n_text + N_UNITS)},
         markers={"speech": size.d_vocab - 2, "text": size.d_vocab - 1},
         encode_text=lambda written: [int(written.strip()[1:])],
     )
-    return model
+    prompts = PromptFormat(size.d_vocab - 2, size.d_vocab - 1, False, True, None)
+    checkpoint = Checkpoint(hf_model, None, False, vocab, prompts, family="random")
+    return HookedSLM(checkpoint, name="random", unit_tokenizer=None)
 
 
 def make_utterance(size: Size) -> Any:

@@ -4,7 +4,7 @@
 SlmLensError
 ├── AudioError        a sound file that cannot be used
 ├── AlignmentError    word times that cannot be used
-└── VocabError        token ids that do not form, or do not fit, the vocabulary
+└── VocabError        token ids that do not fit the vocabulary, or text that it lacks
 ```
 
 Wrong use raises the built-in ``ValueError``, ``TypeError``, ``LookupError`` or ``ImportError``.
@@ -25,4 +25,4 @@ class AlignmentError(SlmLensError, ValueError):
 
 
 class VocabError(SlmLensError, ValueError):
-    """Token ids overlap, leave a gap, or lie outside the vocabulary."""
+    """Token ids overlap, leave a gap, or lie outside the vocabulary; or it lacks text."""

@@ -137,6 +137,18 @@ class SpeechTextVocab:
         wanted = torch.tensor([TOKEN_KINDS.index(k) for k in kinds])
         return torch.isin(self.kind_of, wanted)
 
+    def require_text(self, function: str, holder: str = "this vocabulary") -> None:
+        """Refuse a unit-only vocabulary where written words are needed.
+
+        Args:
+            function: the public function that needs them, to begin the message with.
+            holder: whose vocabulary this is, such as `Provenance.model_and_family`.
+
+        Raises:
+            VocabError: there is no text.
+        """  # noqa: DOC502 (raised by require_text)
+        require_text(len(self.text), function, holder)
+
     def n_units(self, stream: str = "units") -> int:
         """How many units a speech stream has.
 
@@ -245,13 +257,15 @@ class SpeechTextVocab:
             ``"whole_word"``).
 
         Raises:
+            VocabError: the vocabulary has no text.
             ValueError: the word is empty, the policy unknown, or the vocabulary cannot encode or
                 name its text.
 
         Source:
             ``first_piece``: first-sub-token sets as in public logit-lens code;
             ``prefixes``: Wendler et al. 2024, arXiv:2402.10588, section 3.
-        """
+        """  # noqa: DOC502 (VocabError is raised by require_text)
+        self.require_text("word_tokens")
         if policy not in WORD_POLICIES:
             raise ValueError(
                 f"word_tokens: got policy {policy!r}, expected one of {WORD_POLICIES}."
@@ -291,3 +305,22 @@ class SpeechTextVocab:
                 f"got speech stream {stream!r}, expected one of {sorted(self.streams)}."
             )
         return self.streams[stream]
+
+
+def require_text(n_text: int, function: str, holder: str) -> None:
+    """`SpeechTextVocab.require_text`, where the vocabulary is known by its size alone.
+
+    Args:
+        n_text: text rows of the vocabulary.
+        function: the public function that needs written words.
+        holder: whose vocabulary it is.
+
+    Raises:
+        VocabError: there is no text.
+    """
+    if n_text == 0:
+        raise VocabError(
+            f"{function}: {holder} has no text tokens (a unit-only vocabulary), expected text to "
+            "read words in. Read its units instead: sequence_from_units, residual_stack and "
+            "LogitLens need no text, and vocab.mask('speech') has the rows of the units."
+        )

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2] / "src" / "slm_lens"
 # Floors of docs/architecture: a module imports its own floor and the ones below.
 FLOORS = {
     "_atomic": 0,
+    "_console": 0,
     "_json": 0,
     "_partition": 0,
     "errors": 0,

@@ -14,9 +14,9 @@ def encode(
     ] = None,
 ) -> None:
     """Show the units of a sound file and, with word times, the units of each word."""
-    from rich.console import Console
     from rich.table import Table
 
+    from slm_lens._console import make_console
     from slm_lens.model.load import load
     from slm_lens.speech.alignment_files import read_alignment
     from slm_lens.speech.audio import read_audio
@@ -25,13 +25,12 @@ def encode(
     tokenizer = slm.unit_tokenizer
     waveform = read_audio(audio, sample_rate_hz=tokenizer.sample_rate_hz)
     units = tokenizer.encode(waveform)
-    console = Console()
-    console.print(
+    typer.echo(
         f"{audio}: {units.duration_s:.2f} s, {len(units)} units at {units.frame_rate_hz:g} Hz"
         f"{' (deduplicated)' if tokenizer.dedup else ''}"
     )
     if alignment is None:
-        console.print(" ".join(map(str, units.ids.tolist())))
+        typer.echo(" ".join(map(str, units.ids.tolist())))
         return
     words = read_alignment(alignment, clip_duration_s=waveform.numel() / tokenizer.sample_rate_hz)
     sequence = slm.sequence_from_units(units, words)
@@ -39,4 +38,4 @@ def encode(
     for w in sequence.words:
         labels = [slm.vocab.label(t) for t in sequence.tokens[w.start : w.end].tolist()]
         table.add_row(w.word, f"{w.start_s:.2f}", f"{w.end_s:.2f}", " ".join(labels))
-    console.print(table)
+    make_console().print(table)

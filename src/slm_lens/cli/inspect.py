@@ -12,15 +12,15 @@ def inspect(
     ] = None,
 ) -> None:
     """Show layout, partition of the vocabulary, prompt format and sizes of a model."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    from slm_lens._console import make_console
     from slm_lens.model.describe import describe_model
     from slm_lens.model.load import load
 
     described = describe_model(load(model, text_tokenizer=text_tokenizer))
-    console = Console()
+    console = make_console()
     for title, rows in described.items():
         table = Table("", "", title=title, show_header=False, title_justify="left")
         for name, value in rows.items():

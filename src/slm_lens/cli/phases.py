@@ -69,6 +69,7 @@ def phases(
     from slm_lens.studies.phase_study import study_phases
 
     slm = load(model, text_tokenizer=text_tokenizer)
+    slm.vocab.require_text("phases", slm.provenance.model_and_family)  # before clips are encoded
     study = study_phases(
         slm,
         read_utterances(slm, data, overlap=overlap.value, missing=missing.value),

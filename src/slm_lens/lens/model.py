@@ -4,6 +4,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from slm_lens.model.provenance import Provenance
 from slm_lens.vocab import SpeechTextVocab
 
 
@@ -12,8 +13,7 @@ class LensModel(Protocol):
     """A TransformerLens bridge, as far as a lens uses it.
 
     Attributes:
-        cfg: TransformerLens configuration (``n_layers``, ``d_model``, ``d_vocab``, ``device``,
-            ``model_name``).
+        cfg: TransformerLens configuration (``n_layers``, ``d_model``, ``d_vocab``, ``device``).
         adapter: TransformerLens adapter, which holds the transform after the unembedding.
         training: whether the model is in training mode.
     """
@@ -43,10 +43,15 @@ class LensModel(Protocol):
 
 @runtime_checkable
 class SpeechTextModel(LensModel, Protocol):
-    """A bridge that knows its vocabulary.
+    """A bridge that knows its vocabulary, and what its numbers depend on.
 
     Attributes:
         vocab: who owns which row of the embedding.
     """
 
     vocab: SpeechTextVocab
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the numbers depend on now."""
+        ...

@@ -80,6 +80,9 @@ class TargetPlan:
             counts over ``utterances``. A word that is not listed has count 0.
         n_draws: control words for each word and kind of control.
         seed: seed of the draws.
+
+    Raises:
+        VocabError: the vocabulary has no text.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class TargetPlan:
         n_draws: int,
         seed: int,
     ) -> None:
+        vocab.require_text("TargetPlan")
         self._vocab, self._function_words, self._n_draws = vocab, function_words, n_draws
         self._policy: WordPolicy = policy
         self._rng = np.random.default_rng(seed)

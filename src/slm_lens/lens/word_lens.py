@@ -11,7 +11,6 @@ recall, modality preference); their exact definitions are not public, so every c
 option here.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -28,6 +27,8 @@ from slm_lens.lens._word_table import build_table
 from slm_lens.lens.logit_lens import LogitLens, stack_and_check
 from slm_lens.lens.model import SpeechTextModel
 from slm_lens.lens.targets import TargetPlan, WordTargets
+from slm_lens.model._facts import read_facts, write_facts
+from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.vocab import WordPolicy
 
@@ -38,7 +39,7 @@ class WordLens:
 
     Attributes:
         table: the rows; columns below.
-        model: name of the model.
+        provenance: what the numbers depend on: model, dtype, attention, compatibility mode.
         n_layers: blocks of the model; layers run from 0 (embeddings) to ``n_layers``.
         d_vocab: rows of the embedding.
         n_text: text rows.
@@ -74,7 +75,7 @@ class WordLens:
     """
 
     table: pl.DataFrame
-    model: str
+    provenance: Provenance
     n_layers: int
     d_vocab: int
     n_text: int
@@ -85,16 +86,22 @@ class WordLens:
     words_without_tokens: Mapping[str, int]
     words_without_positions: Mapping[str, int]
 
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.provenance.name
+
     def write(self, folder: Path) -> None:
         """Write ``word_lens.parquet`` and ``word_lens.json``; an interruption leaves no part.
 
         Args:
             folder: made if needed; earlier files are replaced.
         """
-        names = [f.name for f in fields(self) if f.name != "table"]
-        text = json.dumps({n: self.__dict__[n] for n in names}, indent=2, ensure_ascii=False)
         write_atomically(folder / "word_lens.parquet", self.table.write_parquet)
-        write_atomically(folder / "word_lens.json", lambda p: p.write_text(text, encoding="utf-8"))
+        write_facts(folder / "word_lens.json", {n: self.__dict__[n] for n in _FACTS})
+
+
+_FACTS = [f.name for f in fields(WordLens) if f.name != "table"]
 
 
 def read_word_lens(folder: Path) -> WordLens:
@@ -105,9 +112,13 @@ def read_word_lens(folder: Path) -> WordLens:
 
     Returns:
         The same table and facts.
-    """
-    meta = json.loads((folder / "word_lens.json").read_text(encoding="utf-8"))
-    return WordLens(table=pl.read_parquet(folder / "word_lens.parquet"), **meta)
+
+    Raises:
+        LookupError: the folder holds no word table.
+        ValueError: it was written by another version, for example without provenance.
+    """  # noqa: DOC502 (raised by read_facts)
+    facts = read_facts(folder, "word_lens", _FACTS, reader="read_word_lens")
+    return WordLens(table=pl.read_parquet(folder / "word_lens.parquet"), **facts)
 
 
 def word_lens(
@@ -142,6 +153,7 @@ def word_lens(
         The table, with the counts of words that could not be read.
 
     Raises:
+        VocabError: the model has no text tokens to read words in.
         ValueError: no utterance, a name that occurs twice, no spoken word with a position,
             controls wanted for a single utterance, an option out of range,
             or a model that `residual_stack` refuses.
@@ -149,6 +161,8 @@ def word_lens(
     Source:
         Ours.
     """  # noqa: DOC502 (some raised by the functions it calls)
+    provenance = model.provenance
+    model.vocab.require_text("word_lens", provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size, chunk_positions)
     plan = TargetPlan(
         model.vocab,
@@ -172,7 +186,7 @@ def word_lens(
     flat = [w for per_utterance in words for w in per_utterance]
     return WordLens(
         table=build_table([x.name for x in utterances], flat, readouts),
-        model=model.cfg.model_name,
+        provenance=provenance,
         n_layers=model.cfg.n_layers,
         d_vocab=model.vocab.d_vocab,
         n_text=int(model.vocab.mask("text").sum()),

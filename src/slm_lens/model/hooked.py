@@ -59,6 +59,8 @@ class HookedSLM(TransformerBridge):
         vocab: which embedding rows are text, units, markers, specials, padding.
         prompt_format: how prompts are written for this model.
         word_policy: which tokens count as a word for this model, if nothing else is asked for.
+        random_weights_seed: seed of the copies that `random_weights` makes; None for the weights
+            that were loaded.
 
     Raises:
         VocabError: the unit tokenizer and the vocabulary disagree on the number of units.
@@ -67,6 +69,7 @@ class HookedSLM(TransformerBridge):
     vocab: SpeechTextVocab
     prompt_format: PromptFormat
     word_policy: WordPolicy
+    random_weights_seed: int | None
 
     def __init__(
         self, checkpoint: Checkpoint, *, name: str, unit_tokenizer: UnitTokenizer | None
@@ -96,6 +99,7 @@ class HookedSLM(TransformerBridge):
         self.vocab = checkpoint.vocab
         self.prompt_format = checkpoint.prompt_format
         self.word_policy = checkpoint.word_policy
+        self.random_weights_seed = None
         self._source = _Source(name, checkpoint.family, checkpoint.adapter, unit_tokenizer)
 
     @property
@@ -126,6 +130,7 @@ class HookedSLM(TransformerBridge):
             adapter=self._source.adapter,
             compatibility_mode=self.compatibility_mode,
             weights_processed=self._weights_processed,
+            random_weights_seed=self.random_weights_seed,
         )
 
     def enable_compatibility_mode(self, *args: Any, **kwargs: Any) -> None:
@@ -294,7 +299,11 @@ class HookedSLM(TransformerBridge):
 
         Returns:
             The sequence.
-        """
+
+        Raises:
+            VocabError: the model has no text tokens.
+        """  # noqa: DOC502 (raised by require_text)
+        self.vocab.require_text("sequence_from_text", self.provenance.model_and_family)
         return written_prompt(
             text, self.vocab, self.prompt_format, continue_in=continue_in, chat=chat
         )

@@ -1,11 +1,14 @@
-"""What the numbers of a model depend on besides its weights."""
+"""What the numbers of a model depend on besides its input."""
 
 from dataclasses import dataclass
+
+NUMERIC = ("dtype", "attention", "compatibility_mode", "weights_processed")
+"""Fields that change the numbers of one and the same model."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What the numbers of a model depend on besides its weights; store it with every result.
+    """What the numbers of a model depend on besides its input; every result holds one.
 
     Attributes:
         name: name or folder that was loaded.
@@ -18,6 +21,8 @@ class Provenance:
         compatibility_mode: whether TransformerLens' compatibility mode is on.
         weights_processed: whether it folded and centred weights. That changes the residual
             stream, though not the model's predictions.
+        random_weights_seed: seed with which `random_weights` replaced every weight; None for the
+            weights that were loaded.
     """
 
     name: str
@@ -28,3 +33,45 @@ class Provenance:
     adapter: str | None
     compatibility_mode: bool
     weights_processed: bool
+    random_weights_seed: int | None
+
+    @property
+    def model_and_family(self) -> str:
+        """The model as messages name it."""
+        return f"the model {self.name!r} (family {self.family!r})"
+
+    def in_words(self) -> str:
+        """All but the name, in one short line.
+
+        Returns:
+            For example "sims, Qwen2ForCausalLM, float32, eager attention, no adapter,
+            compatibility mode off".
+        """
+        mode = "on" if self.compatibility_mode else "off"
+        parts = [
+            self.family,
+            self.architecture,
+            self.dtype,
+            f"{self.attention} attention",
+            "no adapter" if self.adapter is None else f"adapter {self.adapter}",
+            f"compatibility mode {mode}" + (" (weights processed)" * self.weights_processed),
+        ]
+        if self.random_weights_seed is not None:
+            parts.append(f"random weights (seed {self.random_weights_seed})")
+        return ", ".join(parts)
+
+    def differences(self, other: "Provenance") -> list[str]:
+        """What changes the numbers and is not the same in two results.
+
+        Args:
+            other: provenance of the other result.
+
+        Returns:
+            One part of a sentence for each field of `NUMERIC` that differs, such as
+            "dtype 'bfloat16' instead of 'float32'": this one's value, then the other's.
+        """
+        return [
+            f"{field} {self.__dict__[field]!r} instead of {other.__dict__[field]!r}"
+            for field in NUMERIC
+            if self.__dict__[field] != other.__dict__[field]
+        ]

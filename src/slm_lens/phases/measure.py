@@ -17,6 +17,7 @@ from slm_lens.phases._curves import CurveMaker, CurveName, NamedCurve
 from slm_lens.phases._words import Words
 from slm_lens.phases.bootstrap import Curve, layer_interval, resample_weights
 from slm_lens.phases.result import LayerEstimate, Phases, WordSelection
+from slm_lens.vocab import require_text
 
 HEADLINE_K = 5
 """Phase layers are where recall at this k is highest."""
@@ -63,22 +64,27 @@ def measure_phases(
         current_layers: layers among which the current-word peak is looked for; None for all, the
             embedding (layer 0) included.
         controls: word tables of other models over the same utterances, such as
-            ``{"random weights": word_lens(random_weights(model, seed=0), ...)}``.
+            ``{"random weights": word_lens(random_weights(model, seed=0), ...)}``; with the same
+            dtype, attention and compatibility mode, since these change the numbers.
 
     Returns:
         The phases.
 
     Raises:
+        VocabError: the model has no text tokens.
         ValueError: an option is out of range, a table is not complete, a control has other
-            utterances or another policy, or no selected word has a token.
+            utterances, another policy, dtype, attention or compatibility mode, or no selected
+            word has a token.
 
     Source:
         Ours, after Sternberg et al. 2026, arXiv:2606.22473.
-    """
+    """  # noqa: DOC502 (VocabError is raised by require_text)
+    require_text(word_lens.n_text, "measure_phases", word_lens.provenance.model_and_family)
     _check_options(word_lens, ks, words, n_bootstrap, current_layers)
     own = _maker(word_lens, ks, words, n_bootstrap, seed)
     curves = {c.name: c for c in own.all()}
-    for name, other in ({} if controls is None else controls).items():
+    controls = {} if controls is None else controls
+    for name, other in controls.items():
         _check_control(name, other, word_lens, curves.values())
         curves |= {c.name: c for c in _maker(other, ks, words, n_bootstrap, seed).all(name)}
     recall = {
@@ -96,7 +102,8 @@ def measure_phases(
     speech = curves[CurveName("speech_mass")].curve
     return Phases(
         curves=_frame(word_lens.model, curves.values()),
-        model=word_lens.model,
+        provenance=word_lens.provenance,
+        control_provenance={name: c.provenance for name, c in controls.items()},
         n_layers=word_lens.n_layers,
         words=words,
         n_utterances=len(own.words.utterances),
@@ -233,6 +240,13 @@ def _check_control(
         raise ValueError(
             f"measure_phases: control {name!r} has other words, layers or policy than the model, "
             "expected a table of the same utterances, read with the same options."
+        )
+    differences = control.provenance.differences(word_lens.provenance)
+    if differences:
+        raise ValueError(
+            f"measure_phases: control {name!r} was read with {', '.join(differences)}, expected "
+            "the dtype, attention and compatibility mode of the model, which change the numbers. "
+            "Load it with the same options and read it again."
         )
     taken = {c.name.control for c in curves}
     if name in taken:

@@ -12,9 +12,11 @@ class HuggingFaceBridge(Protocol):
 
     Attributes:
         original_model: the Hugging Face model, with the bridge's parts inside.
+        random_weights_seed: seed of random weights, for the provenance; None for trained ones.
     """
 
     original_model: Any
+    random_weights_seed: int | None
 
 
 Model = TypeVar("Model", bound=HuggingFaceBridge)
@@ -31,7 +33,8 @@ def random_weights(model: Model, *, seed: int) -> Model:
         seed: seed of the initialisation; the global generator is not touched.
 
     Returns:
-        An independent copy, in evaluation mode, with the same vocabulary and configuration.
+        An independent copy, in evaluation mode, with the same vocabulary and configuration;
+        its provenance has the seed.
 
     Raises:
         ValueError: the model's parameters are not those of its class (for example after
@@ -60,6 +63,7 @@ def random_weights(model: Model, *, seed: int) -> Model:
         for name, parameter in twin.original_model.named_parameters():
             parameter.copy_(values[_plain(name)])
     twin.original_model.eval()
+    twin.random_weights_seed = seed
     return twin
 
 

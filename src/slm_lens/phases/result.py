@@ -1,6 +1,5 @@
 """`Phases`: the curves, the phase layers, and how they were measured."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, overload
 import polars as pl
 
 from slm_lens._atomic import write_atomically
+from slm_lens.model._facts import provenance_from, read_facts, write_facts
+from slm_lens.model.provenance import Provenance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,9 @@ class Phases:
             control table), ``vocab``, ``pool``, ``k``, ``layer`` (null for ``*_any_layer``),
             ``estimate``, ``low`` and ``high`` (95 % interval over resampled utterances, null
             without resamples), ``chance`` (null where there is none) and ``n_words``.
-        model: name of the model.
+        provenance: what the numbers depend on: model, dtype, attention, compatibility mode.
+        control_provenance: likewise for each control table, by its name; the same in dtype,
+            attention and compatibility mode.
         n_layers: blocks; layers run from 0 (embeddings) to ``n_layers``.
         words: which words count. With ``"content"``, the current word is a content word in the
             current-word recall, and the next word is one in the next-word recall.
@@ -67,7 +70,8 @@ class Phases:
     """
 
     curves: pl.DataFrame
-    model: str
+    provenance: Provenance
+    control_provenance: Mapping[str, Provenance]
     n_layers: int
     words: WordSelection
     n_utterances: int
@@ -82,6 +86,11 @@ class Phases:
     n_draws: int
     n_bootstrap: int
     seed: int
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return self.provenance.name
 
     @overload
     def to_frame(self) -> pl.DataFrame: ...
@@ -156,14 +165,16 @@ class Phases:
         at the layer of their highest recall@5.
 
         Returns:
-            ``model``, ``n_utterances``, ``n_words`` (words in the current-word recall),
-            ``current_word`` and ``next_word`` (``layer``, ``recall_at_1``, ``recall_at_5``,
-            ``interval_at_5``, ``shuffled_at_5``, which is None without control draws),
+            ``model``, ``provenance``, ``n_utterances``, ``n_words`` (words in the current-word
+            recall), ``current_word`` and ``next_word`` (``layer``, ``recall_at_1``,
+            ``recall_at_5``, ``interval_at_5``, ``shuffled_at_5``, which is None without control
+            draws),
             ``layer_difference_interval`` (next minus current) and ``speech_mass_last_layer``.
         """
         speech = self.curve("speech_mass")["estimate"][-1]
         return {
             "model": self.model,
+            "provenance": asdict(self.provenance),
             "n_utterances": self.n_utterances,
             "n_words": self.n_words,
             "current_word": self._headline("current", "max", self.current_word),
@@ -196,14 +207,12 @@ class Phases:
         Args:
             folder: made if needed; earlier files are replaced.
         """
-        facts = {f.name: self.__dict__[f.name] for f in fields(self) if f.name != "curves"}
-        layers = {n: asdict(v) for n, v in facts.items() if isinstance(v, LayerEstimate)}
-        content = {"summary": self.summary(), **facts, **layers}
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        facts = {"summary": self.summary(), **{n: self.__dict__[n] for n in _FACTS}}
         write_atomically(folder / "phases.parquet", self.curves.write_parquet)
-        write_atomically(folder / "phases.json", lambda p: p.write_text(text, encoding="utf-8"))
+        write_facts(folder / "phases.json", facts)
 
 
+_FACTS = [f.name for f in fields(Phases) if f.name != "curves"]
 _NOTHING: dict[str, object] = {"estimate": None, "low": None, "high": None}
 
 
@@ -215,9 +224,17 @@ def read_phases(folder: Path) -> Phases:
 
     Returns:
         An equal result.
-    """
-    facts = json.loads((folder / "phases.json").read_text(encoding="utf-8"))
+
+    Raises:
+        LookupError: the folder holds no phases.
+        ValueError: it was written by another version, for example without provenance.
+    """  # noqa: DOC502 (raised by read_facts)
+    facts = read_facts(folder, "phases", ["summary", *_FACTS], reader="read_phases")
     del facts["summary"]
+    facts["control_provenance"] = {
+        name: provenance_from(p, f"read_phases: provenance of {name!r} in {folder}")
+        for name, p in facts["control_provenance"].items()
+    }
     for name, value in facts.items():
         if isinstance(value, dict) and set(value) == {"layer", "interval"}:
             low, high = value["interval"]

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from slm_lens._atomic import write_atomically
+from slm_lens._console import make_console
 from slm_lens.phases.result import LayerEstimate, Phases
 from slm_lens.studies.phase_study import PhaseStudy
 from slm_lens.views.phases_figure import phases_figure, save_figure
@@ -28,13 +28,29 @@ def report_phases(studies: Sequence[PhaseStudy], out: Path) -> None:
     text = json.dumps(summaries, indent=1) + "\n"
     write_atomically(out / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
     save_figure(phases_figure([s.phases for s in studies]), out / "phases")
-    console = Console()
+    console = make_console()
     for study in studies:
+        console.print(title(study.phases), soft_wrap=True)
+        console.print(study.phases.provenance.in_words(), soft_wrap=True)
         console.print(phase_table(study.phases))
         for line in verdict(study.phases):
             console.print(f"  {line}")
         console.print()
-    console.print(f"Wrote {out}/summary.json, phases.png, phases.svg, and the tables per model.")
+    wrote = f"Wrote {out}/summary.json, phases.png, phases.svg, and the tables per model."
+    console.print(wrote, soft_wrap=True)
+
+
+def title(phases: Phases) -> str:
+    """What was measured, in one line.
+
+    Args:
+        phases: of one model.
+
+    Returns:
+        The model's name, and how many utterances and words were read.
+    """
+    counted = "content words" if phases.words == "content" else "words"
+    return f"{phases.model}: {phases.n_utterances} utterances, {phases.n_words} {counted}"
 
 
 def phase_table(phases: Phases) -> Table:
@@ -46,10 +62,8 @@ def phase_table(phases: Phases) -> Table:
     Returns:
         A table for the terminal, 80 columns wide at most.
     """
-    counted = "content words" if phases.words == "content" else "words"
-    title = f"{phases.model}: {phases.n_utterances} utterances, {phases.n_words} {counted}"
     table = Table("in text, at the peak layer", "current word", "next word",
-                  title=title, title_justify="left", caption_justify="left",
+                  caption_justify="left",
                   caption="Current word: maximum over its positions. Next word: at the last "
                   f"position. Tokens of a word: {phases.policy}. [95 % interval]")  # fmt: skip
     peaks = (("current", "max", phases.current_word), ("next", "last", phases.next_word))

@@ -160,9 +160,11 @@ class SpeechTextSequence:
 
         Raises:
             ValueError: a word is empty or has spaces around it.
-            VocabError: the marker is missing, a word cannot be written, a token would carry
-                parts of two words, or a token id is not in the vocabulary.
+            VocabError: the vocabulary has no text, the marker is missing, a word cannot be
+                written, a token would carry parts of two words, or a token id is not in the
+                vocabulary.
         """  # noqa: DOC502 (raised by the parts)
+        vocab.require_text("SpeechTextSequence.from_text")
         if marker:
             check_marker(vocab, "text")
         run = written_run(words, vocab, leading_space=leading_space)
@@ -206,8 +208,8 @@ class SpeechTextSequence:
             ValueError: `spoken` is not in step with the words, or the streams are of different
                 length.
             AlignmentError: a word ends after the units.
-            VocabError: a stream, unit, written word or token id is not in the vocabulary, or a
-                token would carry parts of two words.
+            VocabError: a stream, unit, written word or token id is not in the vocabulary (a
+                unit-only one has no words), or a token would carry parts of two words.
 
         Source:
             slamkit ``_create_interleaved_text``; Maimon et al. 2025, arXiv:2504.02398.
@@ -217,6 +219,8 @@ class SpeechTextSequence:
                 f"SpeechTextSequence.interleave: got {len(spoken)} choices for "
                 f"{len(alignment)} words, expected one for each word of the alignment."
             )
+        if not all(spoken):
+            vocab.require_text("SpeechTextSequence.interleave")
         merged, of_units = merge_streams(units, vocab), phonetic_units(units)
         check_times(of_units, alignment)
         ends_s = of_units.ends_s.tolist()

@@ -64,9 +64,13 @@ def study_phases(
     Returns:
         The word table and the phases; the same model with random weights is among the controls.
 
+    Raises:
+        VocabError: the model has no text tokens to read words in.
+
     Source:
         Ours, after Sternberg et al. 2026, arXiv:2606.22473.
-    """
+    """  # noqa: DOC502 (raised by require_text)
+    model.vocab.require_text("study_phases", model.provenance.model_and_family)
 
     def read(of: HookedSLM) -> WordLens:
         return word_lens(

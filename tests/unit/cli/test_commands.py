@@ -1,10 +1,12 @@
 """The command line: cheap help, short errors, and files that a reader can trust."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
 import joblib
@@ -13,8 +15,10 @@ import soundfile
 from typer.testing import CliRunner
 
 from slm_lens.cli.main import app, main
+from slm_lens.organism.corpus import held_out_stories
 
-HELD_OUT = Path(str(files("slm_lens").joinpath("data", "held-out")))
+DATA = Path(str(files("slm_lens").joinpath("data")))
+HELD_OUT, ORGANISM = DATA / "held-out", DATA / "organism"
 HEAVY = ["torch", "transformers", "transformer_lens", "numpy", "polars", "matplotlib"]
 
 
@@ -66,25 +70,50 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_inspect_shows_layout_and_vocabulary():
-    output = run("inspect", "organism")
+@pytest.fixture(params=[40, None, 300], ids="{} columns".format)
+def columns(request, monkeypatch):
+    """A terminal's width as the shell hands it on: no line that a script reads depends on it."""
+    if request.param is None:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    else:
+        monkeypatch.setenv("COLUMNS", str(request.param))
+
+
+@pytest.mark.usefixtures("columns")
+def test_inspect_shows_layout_and_vocabulary(tmp_path):
+    deep = tmp_path / "a folder with a name that is long" / "[bold]" / "model of mine"
+    shutil.copytree(ORGANISM, deep)
+    output = run("inspect", deep)
     for shown in ("Qwen2ForCausalLM", "prompt format", "<speech>", "100 rows: 174-273", "tied"):
         assert shown in output
+    (name,) = [row for row in output.splitlines() if row.split("│")[1:2] == [f" {'name':<12} "]]
+    assert name.split("│")[2].strip() == str(deep)
 
 
-def test_encode_shows_units_and_words():
-    sound = sorted(HELD_OUT.glob("*.flac"))[0]
-    output = run("encode", sound)
+@pytest.mark.usefixtures("columns")
+def test_encode_shows_units_and_words(tmp_path):
+    sound = tmp_path / "a folder with a name that is long" / "[bold] :smile:" / "clip.flac"
+    sound.parent.mkdir(parents=True)
+    source = sorted(HELD_OUT.glob("*.flac"))[0]
+    shutil.copy(source, sound)
+    summary, *more = run("encode", sound).splitlines()
     info = soundfile.info(sound)
-    units = [int(u) for u in output.splitlines()[-1].split()]
-    assert "25 Hz (deduplicated)" in output.replace("\n", " ")
-    assert units
-    assert all(0 <= u < 100 for u in units)
+    units = [int(u) for u in more[-1].split()]
     seconds = f"{(1 + info.frames // 640) / 25:.2f} s"
-    assert seconds in output.replace("\n", " ")
-    words = run("encode", sound, "--alignment", sound.with_suffix(".json"))
-    assert "the" in words
-    assert "<Un" in words
+    assert summary == f"{sound}: {seconds}, {len(units)} units at 25 Hz (deduplicated)"
+    assert len(more) == 1
+    assert len(units) > 20
+    assert all(0 <= u < 100 for u in units)
+    assert all(a != b for a, b in pairwise(units))
+
+    output = run("encode", sound, "--alignment", source.with_suffix(".json")).splitlines()
+    assert output[0] == summary
+    words = [row.split("│")[1:5] for row in output if row.startswith("│")]
+    assert [w.strip() for w, *_ in words] == " ".join(held_out_stories()[0]).split()
+    shown = [int(u) for *_, labels in words for u in re.findall(r"<Un(\d+)>", labels)]
+    left = iter(units)
+    assert all(u in left for u in shown)  # in order; pauses between words are left out
+    assert 0.5 < len(shown) / len(units) <= 1
 
 
 @pytest.mark.slow
@@ -94,6 +123,12 @@ def test_phases_writes_a_report(tmp_path, clips):
     assert "return to speech:" in output
     (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["n_utterances"] == 3
+    assert summary["provenance"]["name"] == summary["model"] == "organism"
+    assert "float32, eager attention, no adapter, compatibility mode off" in output
+    details = json.loads((tmp_path / "out" / "organism" / "phases.json").read_text())
+    assert details["provenance"] == summary["provenance"]
+    untrained = {**summary["provenance"], "random_weights_seed": 0}
+    assert details["control_provenance"] == {"random weights": untrained}
     assert (tmp_path / "out" / "phases.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert (tmp_path / "out" / "phases.svg").stat().st_size > 1000
     assert any((tmp_path / "out" / "organism").glob("*.parquet"))

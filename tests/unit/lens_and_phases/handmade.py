@@ -3,9 +3,22 @@
 import polars as pl
 
 from slm_lens.lens.word_lens import WordLens
+from slm_lens.model.provenance import Provenance
+
+PROVENANCE = Provenance(
+    name="by hand",
+    family="sims",
+    architecture="Qwen2ForCausalLM",
+    dtype="float32",
+    attention="eager",
+    adapter=None,
+    compatibility_mode=False,
+    weights_processed=False,
+    random_weights_seed=None,
+)
 
 
-def word_table(words, *, n_layers, n_text=100, n_speech=20, d_vocab=130, model="by hand", **fields):
+def word_table(words, *, n_layers, n_text=100, n_speech=20, d_vocab=130, **fields):
     """A `WordLens` from words with ranks by layer.
 
     Each word is a dict with ``utterance``; ``current`` and ``next``: rank at each layer, or None;
@@ -23,12 +36,12 @@ def word_table(words, *, n_layers, n_text=100, n_speech=20, d_vocab=130, model="
         table=table.with_columns(
             pl.col(lists).cast(pl.List(pl.Int32)), pl.col(ranks).cast(pl.Int32)
         ),
-        model=model,
         n_layers=n_layers,
         d_vocab=d_vocab,
         n_text=n_text,
         n_speech=n_speech,
         **{
+            "provenance": PROVENANCE,
             "policy": "whole_word",
             "n_draws": 2,
             "seed": 0,

@@ -2,12 +2,13 @@ import inspect
 import json
 import math
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import polars as pl
 import pytest
 import scipy.stats
-from handmade import word_table
+from handmade import PROVENANCE, word_table
 from tiny_speech import FUNCTION
 
 from slm_lens.phases.bootstrap import Curve, layer_interval, resample_weights
@@ -95,6 +96,7 @@ def test_summary_on_paper(by_hand):
     }
     assert list(summary) == [
         "model",
+        "provenance",
         "n_utterances",
         "n_words",
         "current_word",
@@ -102,6 +104,7 @@ def test_summary_on_paper(by_hand):
         "layer_difference_interval",
         "speech_mass_last_layer",
     ]
+    assert summary["provenance"] == asdict(PROVENANCE)
     assert list(summary["next_word"]) == list(summary["current_word"])
     assert (summary["model"], summary["n_utterances"], summary["n_words"]) == ("by hand", 2, 4)
     assert summary["next_word"]["recall_at_5"] == 3 / 4
@@ -287,6 +290,10 @@ def test_random_weights_stand_beside_the_model(model, utterances, lens_of_words)
     assert control.drop("control").equals(alone.curve("next_word_recall", **keys).drop("control"))
     assert phases.curve("speech_mass", control="random weights")["estimate"].is_not_null().all()
     assert phases.n_words == measure_phases(lens_of_words, n_bootstrap=0).n_words
+    assert phases.provenance == lens_of_words.provenance == model.provenance
+    assert phases.control_provenance == {
+        "random weights": replace(model.provenance, random_weights_seed=1)
+    }
 
 
 def test_controls_that_do_not_fit_are_refused():
@@ -297,6 +304,28 @@ def test_controls_that_do_not_fit_are_refused():
         measure_phases(lens, controls={"x": word_table(WORDS, n_layers=3, policy="prefixes")})
     with pytest.raises(ValueError, match=r"a control named 'shuffled', expected another name"):
         measure_phases(lens, controls={"shuffled": lens})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dtype": "bfloat16"}, r"with dtype 'bfloat16' instead of 'float32', expected"),
+        ({"attention": "sdpa"}, r"with attention 'sdpa' instead of 'eager', expected"),
+        ({"compatibility_mode": True}, r"with compatibility_mode True instead of False, expected"),
+        (
+            {"weights_processed": True, "dtype": "float64"},
+            r"with dtype 'float64' instead of 'float32', weights_processed True instead of False",
+        ),
+    ],
+)
+def test_a_control_whose_numbers_mean_something_else_is_refused(changes, message):
+    lens = word_table(WORDS, n_layers=3)
+    other = word_table(WORDS, n_layers=3, provenance=replace(PROVENANCE, **changes))
+    with pytest.raises(ValueError, match=rf"control 'untrained' was read {message}"):
+        measure_phases(lens, controls={"untrained": other})
+    twin = word_table(WORDS, n_layers=3, provenance=replace(PROVENANCE, name="x", family="y"))
+    phases = measure_phases(lens, controls={"untrained": twin}, n_bootstrap=0)
+    assert phases.control_provenance == {"untrained": twin.provenance}
 
 
 @pytest.mark.parametrize(
@@ -326,7 +355,11 @@ def test_a_selection_without_tokens_and_a_torn_table_are_refused():
         measure_phases(lens)
 
 
-def test_written_and_read_back(by_hand, tmp_path):
+def test_written_and_read_back(tmp_path):
+    other = word_table(WORDS, n_layers=3, provenance=replace(PROVENANCE, random_weights_seed=3))
+    by_hand = measure_phases(
+        word_table(WORDS, n_layers=3), n_bootstrap=200, controls={"random weights": other}
+    )
     by_hand.write(tmp_path / "new")
     again = read_phases(tmp_path / "new")
     assert again.curves.equals(by_hand.curves)
@@ -335,6 +368,31 @@ def test_written_and_read_back(by_hand, tmp_path):
     assert all(again.__dict__[n] == by_hand.__dict__[n] for n in names)
     written = json.loads((tmp_path / "new" / "phases.json").read_text())
     assert written["summary"] == by_hand.summary()
+    assert again.provenance == PROVENANCE
+    assert again.control_provenance["random weights"].random_weights_seed == 3
+    assert again.model == "by hand"
+
+
+def test_phases_without_provenance_are_refused(by_hand, tmp_path):
+    with pytest.raises(
+        LookupError, match=r"read_phases: no phases\.json and no phases\.parquet in"
+    ):
+        read_phases(tmp_path)
+    by_hand.write(tmp_path)
+    written = json.loads((tmp_path / "phases.json").read_text())
+    older = {**written, "model": "sims"}
+    del older["provenance"]
+    (tmp_path / "phases.json").write_text(json.dumps(older))
+    with pytest.raises(
+        ValueError, match=r"read_phases: .*lacks \['provenance'\] and has \['model'\] besides"
+    ):
+        read_phases(tmp_path)
+    torn = {**written, "control_provenance": {"random weights": {}}}
+    (tmp_path / "phases.json").write_text(json.dumps(torn))
+    with pytest.raises(
+        ValueError, match=r"read_phases: provenance of 'random weights' in .* lacks"
+    ):
+        read_phases(tmp_path)
 
 
 def test_an_interruption_leaves_the_earlier_file(by_hand, tmp_path, monkeypatch):

@@ -1,9 +1,10 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from handmade import word_table
+from handmade import PROVENANCE, word_table
 from matplotlib.figure import Figure
 
 from slm_lens.phases.measure import measure_phases
@@ -56,7 +57,10 @@ def test_peaks_and_the_return_are_marked_at_their_layers(by_hand):
 
 
 def test_one_column_for_each_model_on_one_scale(by_hand):
-    strong = measure_phases(word_table(WORDS[:2], n_layers=3, model="strong"), n_bootstrap=0)
+    strong = measure_phases(
+        word_table(WORDS[:2], n_layers=3, provenance=replace(PROVENANCE, name="strong")),
+        n_bootstrap=0,
+    )
     figure = phases_figure([by_hand, strong])
     assert [ax.get_title() for ax in figure.axes] == ["by hand", "strong", "", ""]
     assert len({ax.get_ylim() for ax in figure.axes[:2]}) == 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny_speech import make_hf_model, make_vocab, wrap
@@ -30,6 +32,13 @@ def test_the_copy_has_hooks_of_its_own(model):
     )
     assert twin.vocab.d_vocab == model.vocab.d_vocab
     assert not twin.training
+
+
+def test_the_provenance_says_that_weights_are_random(model):
+    twin = random_weights(model, seed=7)
+    assert twin.provenance == replace(model.provenance, random_weights_seed=7)
+    assert model.provenance.random_weights_seed is None
+    assert random_weights(twin, seed=8).provenance.random_weights_seed == 8
 
 
 def test_a_model_with_other_parameters_is_refused():

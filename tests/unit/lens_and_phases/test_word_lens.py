@@ -1,15 +1,26 @@
 import dataclasses
+import json
 import math
 
 import polars as pl
 import pytest
 import torch
 from polars.testing import assert_frame_equal
-from tiny_speech import D_VOCAB, FUNCTION, N_TEXT, N_UNITS, WORDS, make_utterances
+from tiny_speech import (
+    D_VOCAB,
+    FUNCTION,
+    N_TEXT,
+    N_UNITS,
+    WORDS,
+    make_hf_model,
+    make_utterances,
+    wrap,
+)
 
 from slm_lens.lens.logit_lens import LogitLens, residual_stack
 from slm_lens.lens.targets import N_NEAREST, TargetPlan
 from slm_lens.lens.word_lens import read_word_lens, word_lens
+from slm_lens.phases.measure import measure_phases
 from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS, word_type
 from slm_lens.sequence.sequence import Modality, SpeechTextSequence, WordSpan
 from slm_lens.sequence.utterance import Utterance
@@ -247,6 +258,42 @@ def test_written_and_read_back(lens_of_words, tmp_path):
         "word_lens.json",
         "word_lens.parquet",
     ]
+
+
+def test_the_table_says_what_its_numbers_depend_on(vocab, utterances, lens_of_words):
+    plain = lens_of_words.provenance
+    assert (plain.name, lens_of_words.model, plain.family) == ("tiny", "tiny", "by hand")
+    assert (plain.architecture, plain.dtype) == ("Qwen2ForCausalLM", "float32")
+    assert (plain.attention, plain.compatibility_mode) == ("eager", False)
+
+    half = wrap(make_hf_model().to(torch.bfloat16), vocab)
+    folded = wrap(make_hf_model(), vocab)
+    folded.enable_compatibility_mode(disable_warnings=True)
+    for other, changes, message in (
+        (half, {"dtype": "bfloat16"}, "dtype 'bfloat16' instead of 'float32'"),
+        (
+            folded,
+            {"compatibility_mode": True, "weights_processed": True},
+            "compatibility_mode True instead of False, weights_processed True instead of False",
+        ),
+    ):
+        lens = word_lens(other, utterances, **OPTIONS)
+        assert lens.provenance == dataclasses.replace(plain, **changes)
+        with pytest.raises(ValueError, match=f"control 'other' was read with {message}"):
+            measure_phases(lens_of_words, n_bootstrap=0, controls={"other": lens})
+
+
+def test_a_table_without_provenance_is_refused(lens_of_words, tmp_path):
+    with pytest.raises(LookupError, match=r"read_word_lens: no word_lens\.json and no word_lens"):
+        read_word_lens(tmp_path)
+    lens_of_words.write(tmp_path)
+    facts = json.loads((tmp_path / "word_lens.json").read_text())
+    facts["model"] = facts.pop("provenance")["name"]
+    (tmp_path / "word_lens.json").write_text(json.dumps(facts))
+    with pytest.raises(
+        ValueError, match=r"read_word_lens: .*lacks \['provenance'\] and has \['model'\] besides"
+    ):
+        read_word_lens(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,16 @@ def make_hf_model(seed=0, *, n_layers=3, d_vocab=D_VOCAB):
 
 
 def wrap(hf, vocab) -> Any:
-    from transformer_lens.model_bridge.sources import build_bridge_from_module
+    from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+    from slm_lens.model.hooked import HookedSLM
 
-    bridge = build_bridge_from_module(
-        hf, "Qwen2ForCausalLM", hf_config=hf.config, model_name="tiny"
+    speech, text = vocab.markers.get("speech"), vocab.markers.get("text")
+    checkpoint = Checkpoint(
+        hf_model=hf,
+        tokenizer=None,
+        appends_eos=False,
+        vocab=vocab,
+        prompt_format=PromptFormat(speech, text, False, text is not None, None),
+        family="by hand",
     )
-    bridge.vocab = vocab
-    return bridge
+    return HookedSLM(checkpoint, name="tiny", unit_tokenizer=None)

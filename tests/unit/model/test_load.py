@@ -119,6 +119,7 @@ def test_provenance_follows_compatibility_mode(own_model, tiny_folder):
         adapter=None,
         compatibility_mode=False,
         weights_processed=False,
+        random_weights_seed=None,
     )
     own_model.enable_compatibility_mode(disable_warnings=True)
     assert own_model.provenance.compatibility_mode

@@ -1,0 +1,48 @@
+"""Tables and lines for people and for scripts."""
+
+import io
+import re
+import sys
+
+import pytest
+from rich.table import Table
+
+from slm_lens._console import make_console
+
+CELL = "one two three four five six seven eight nine ten"
+LINE = "/a/path/that is longer than/[bold]forty/:smile:/columns and must stay whole"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def printed(monkeypatch, out, columns):
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    table = Table("words")
+    table.add_row(CELL)
+    console = make_console()
+    console.print(table)
+    console.print(LINE, soft_wrap=True)
+    console.print(LINE)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 500])
+def test_nothing_is_wrapped_away_from_a_terminal(monkeypatch, columns):
+    text = printed(monkeypatch, io.StringIO(), columns)
+    assert f"│ {CELL} │" in text
+    assert text.splitlines()[-2:] == [LINE, LINE]
+
+
+def test_on_a_terminal_all_but_whole_lines_fit_its_width(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    text = re.sub(r"\x1b\[[\d;]*m", "", printed(monkeypatch, Terminal(), 40))
+    table, wrapped = text.split(f"{LINE}\n")
+    assert CELL not in table
+    assert max(map(len, table.splitlines())) == 40
+    assert len(wrapped.splitlines()) > 1
+    assert max(map(len, wrapped.splitlines())) <= 40
+    assert "".join(wrapped.split()) == "".join(LINE.split())
