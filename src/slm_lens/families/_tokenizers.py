@@ -1,8 +1,13 @@
 """What each token of a fast text tokenizer is, and what the tokenizer adds by itself."""
 
+import re
+
 from transformers import PreTrainedTokenizerFast
 
 from slm_lens.errors import VocabError
+
+# SentencePiece's fallback for a byte. Next to another byte it decodes to something else than alone.
+BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 def control_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
@@ -41,7 +46,11 @@ def written_forms(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> dict[in
     if backend.decoder is None:
         return {i: name for i, name in zip(ids, names, strict=True) if name}
     alone = backend.decode_batch([[i] for i in ids], skip_special_tokens=False)
-    anchors = (i for i, s in zip(ids, alone, strict=True) if s.isascii() and s.strip().isalnum())
+    anchors = (
+        i
+        for i, name, s in zip(ids, names, alone, strict=True)
+        if s.isascii() and s.strip().isalnum() and not BYTE.fullmatch(name)
+    )
     anchor = next(anchors, None)
     if anchor is None:
         raise VocabError(
