@@ -58,11 +58,21 @@ def test_every_row_has_its_kind():
         ({"d_vocab": 40}, r"26 of 40 rows have no kind \(14, 15, .*, 21, \.\.\.\)"),
         ({"d_vocab": 13}, r"'pitch' has ids \[13\] outside the embedding.*d_vocab=13"),
         ({"specials": {"<s>": -1}}, r"special has ids \[-1\] outside the embedding"),
+        ({"markers": {"speech": 8, "audio": 9}}, r"markers \['speech', 'audio'\], expected names"),
+        ({"markers": {"speech": 8, "text_end": 9}}, r"an end only with its beginning"),
+        ({"recycled": [5, 4]}, r"recycled has ids \[4\], expected only rows of speech, marker"),
+        ({"recycled": [11, 14, -1]}, r"recycled has ids \[11, 14, -1\]"),
     ],
 )
 def test_what_is_no_partition_is_refused_with_the_ids(changes, message):
     with pytest.raises(VocabError, match=r"SpeechTextVocab: .*" + message):
         vocab(**changes)
+
+
+def test_markers_may_come_in_pairs_and_recycled_rows_are_any_that_speech_added():
+    paired = vocab(markers={"speech": 8, "speech_end": 9}, recycled=[5, 6, 8, 10, 12])
+    assert [paired.label(t) for t in (8, 9)] == ["<speech>", "<speech_end>"]
+    assert list(paired.recycled) == [5, 6, 8, 10, 12]
 
 
 @given(st.lists(st.sampled_from(["text", "units", "padding"]), min_size=1, max_size=30))

@@ -12,7 +12,6 @@ def inspect(
     ] = None,
 ) -> None:
     """Show layout, partition of the vocabulary, prompt format and sizes of a model."""
-    from rich.markup import escape
     from rich.table import Table
 
     from slm_lens._console import make_console
@@ -24,5 +23,5 @@ def inspect(
     for title, rows in described.items():
         table = Table("", "", title=title, show_header=False, title_justify="left")
         for name, value in rows.items():
-            table.add_row(name, escape(value))
+            table.add_row(name, value)
         console.print(table)

@@ -14,6 +14,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.utilities.multi_gpu import count_unique_devices
 from transformers import PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from slm_lens.errors import VocabError
 from slm_lens.families.checkpoint import Checkpoint
@@ -95,7 +96,8 @@ class HookedSLM(TransformerBridge):
         adapter.cfg.default_prepend_bos = checkpoint.prepends_bos
         adapter.cfg.tokenizer_appends_eos = checkpoint.appends_eos
         adapter.prepare_model(hf_model)
-        super().__init__(hf_model, adapter, checkpoint.tokenizer)
+        with no_init_weights():  # for fused projections it makes layers, and would fill them first
+            super().__init__(hf_model, adapter, checkpoint.tokenizer)
         self.vocab = checkpoint.vocab
         self.prompt_format = checkpoint.prompt_format
         self.word_policy = checkpoint.word_policy

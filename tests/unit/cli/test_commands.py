@@ -90,6 +90,14 @@ def test_inspect_shows_layout_and_vocabulary(tmp_path):
     assert name.split("│")[2].strip() == str(deep)
 
 
+def test_inspect_shows_tokens_in_square_brackets(slamkit_folder):
+    # GLM-4-Voice begins with [gMASK], which rich would take for a style and swallow.
+    folder = slamkit_folder(architecture="llama", tokenizer="bytes with bos").path
+    for file in (folder / "tokenizer.json", folder / "tokenizer_config.json"):
+        file.write_text(file.read_text(encoding="utf-8").replace("<|begin|>", "[begin]"))
+    assert "[begin] (1)" in run("inspect", folder)
+
+
 @pytest.mark.usefixtures("columns")
 def test_encode_shows_units_and_words(tmp_path):
     sound = tmp_path / "a folder with a name that is long" / "[bold] :smile:" / "clip.flac"
