@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.errors import AlignmentError, AudioError, SlmLensError, VocabError
+    from slm_lens.families.family import Family
+    from slm_lens.families.files import CheckpointFiles
     from slm_lens.families.prompt import PromptFormat, Turn
+    from slm_lens.families.registry import families_by_name
+    from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.model.describe import describe_model
@@ -49,7 +53,10 @@ _MODULE_OF = {
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
     "AudioError": "errors",
+    "ChatSpec": "families.vocab_spec",
+    "CheckpointFiles": "families.files",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "Family": "families.family",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
@@ -63,17 +70,20 @@ _MODULE_OF = {
     "SlmLensError": "errors",
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
+    "StreamSpec": "families.vocab_spec",
     "Turn": "families.prompt",
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
     "Utterance": "sequence.utterance",
     "VocabError": "errors",
+    "VocabSpec": "families.vocab_spec",
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.word_span",
     "clips_of": "corpus.folder",
     "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
+    "families_by_name": "families.registry",
     "load": "model.load",
     "load_unit_tokenizer": "speech.unit_tokenizers",
     "measure_phases": "phases.measure",
@@ -84,6 +94,7 @@ _MODULE_OF = {
     "read_audio": "speech.audio",
     "read_phases": "phases.result",
     "read_utterances": "corpus.folder",
+    "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
     "report_phases": "report.phase_report",
     "residual_stack": "lens.logit_lens",
@@ -101,6 +112,9 @@ __all__ = [
     "Alignment",
     "AlignmentError",
     "AudioError",
+    "ChatSpec",
+    "CheckpointFiles",
+    "Family",
     "HookedSLM",
     "HubertKMeans",
     "LayerEstimate",
@@ -114,17 +128,20 @@ __all__ = [
     "SlmLensError",
     "SpeechTextSequence",
     "SpeechTextVocab",
+    "StreamSpec",
     "Turn",
     "UnitTokenizer",
     "Units",
     "Utterance",
     "VocabError",
+    "VocabSpec",
     "WordLens",
     "WordSpan",
     "clips_of",
     "convert_kmeans",
     "deduplicate",
     "describe_model",
+    "families_by_name",
     "load",
     "load_unit_tokenizer",
     "measure_phases",
@@ -135,6 +152,7 @@ __all__ = [
     "read_audio",
     "read_phases",
     "read_utterances",
+    "read_vocab_spec",
     "read_word_lens",
     "report_phases",
     "residual_stack",

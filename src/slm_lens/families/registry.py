@@ -42,7 +42,7 @@ UNSUPPORTED = {
 }
 
 
-def families() -> dict[str, Family]:
+def families_by_name() -> dict[str, Family]:
     """Every family by name: the built-in ones, then those that other packages registered.
 
     Returns:
@@ -57,7 +57,7 @@ def families() -> dict[str, Family]:
         family = made() if isinstance(made, type) else made
         if not isinstance(family, Family) or family.name in known:
             raise ValueError(
-                f"families: the entry point {entry.name!r} ({entry.value}) gives "
+                f"families_by_name: the entry point {entry.name!r} ({entry.value}) gives "
                 f"{getattr(family, 'name', family)!r}, expected a slm_lens.Family with a name of "
                 f"its own, other than {sorted(known)}. Ask the package's authors."
             )
@@ -84,7 +84,7 @@ def recognise(files: CheckpointFiles, family: str | Family | None) -> Family:
         return _named(files, family)
     if Described().why_not(files) is None:
         return Described()
-    reasons = {f: f.why_not(files) for f in families().values()}
+    reasons = {f: f.why_not(files) for f in families_by_name().values()}
     takers = [f for f, reason in reasons.items() if reason is None]
     if len(takers) == 1:
         return takers[0]
@@ -106,7 +106,7 @@ def recognise(files: CheckpointFiles, family: str | Family | None) -> Family:
 
 def _named(files: CheckpointFiles, family: str | Family) -> Family:
     if isinstance(family, str):
-        known = families()
+        known = families_by_name()
         if family not in known:
             near = difflib.get_close_matches(family, known, n=1)
             raise LookupError(
