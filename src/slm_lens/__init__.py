@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
+    from slm_lens.model.convert import convert_checkpoint
     from slm_lens.model.describe import describe_model
     from slm_lens.model.hooked import HookedSLM
     from slm_lens.model.load import load
@@ -80,6 +81,7 @@ _MODULE_OF = {
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.word_span",
     "clips_of": "corpus.folder",
+    "convert_checkpoint": "model.convert",
     "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
@@ -138,6 +140,7 @@ __all__ = [
     "WordLens",
     "WordSpan",
     "clips_of",
+    "convert_checkpoint",
     "convert_kmeans",
     "deduplicate",
     "describe_model",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from slm_lens._atomic import write_atomically, written_atomically
+from slm_lens._atomic import folder_written_atomically, write_atomically, written_atomically
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
@@ -32,3 +32,29 @@ def test_nothing_is_at_the_place_before_the_end(tmp_path):
         assert part.suffix == ".json"
     assert [p.name for p in path.parent.iterdir()] == ["table.json"]
     assert path.read_text() == "all of it"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_an_interrupted_folder_leaves_nothing(tmp_path, error):
+    path = tmp_path / "model"
+
+    def write():
+        with folder_written_atomically(path) as part:
+            (part / "config.json").write_text("{}")
+            assert not path.exists()
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("empty_before", [True, False])
+def test_a_whole_folder_takes_its_place(tmp_path, empty_before):
+    path = tmp_path / "deep" / "model"
+    if empty_before:
+        path.mkdir(parents=True)
+    with folder_written_atomically(path) as part:
+        (part / "config.json").write_text("{}")
+    assert [p.name for p in path.parent.iterdir()] == ["model"]
+    assert [p.name for p in path.iterdir()] == ["config.json"]

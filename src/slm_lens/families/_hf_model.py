@@ -68,7 +68,7 @@ def build_model(
     config.architectures = [type(skeleton).__name__]
     refuse_unsupported(config, type(skeleton).__name__, where)
     _check_weights(where, skeleton, config, weights)
-    with _foreign(where, "load the weights of"), _no_progress_bar():
+    with _foreign(where, "load the weights of"), no_progress_bar():
         model = type(skeleton).from_pretrained(
             None,
             config=config,
@@ -195,7 +195,7 @@ def _foreign(where: str, doing: str) -> Iterator[None]:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
     """Keep the loader's progress bar off the terminal: most weights are only mapped."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()

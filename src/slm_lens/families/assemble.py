@@ -74,7 +74,8 @@ def load_checkpoint(
         appends_eos=appends_eos,
         vocab=vocab,
         prompt_format=prompt_format,
-        family=family.name,
+        family=spec.family or family.name,
+        spec=spec,
         word_policy=spec.word_policy,
         adapter=None if adapter is None else f"{adapter} ({'merged' if merge_adapter else 'live'})",
     )

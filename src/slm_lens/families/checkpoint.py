@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from slm_lens.families.prompt import PromptFormat
+from slm_lens.families.vocab_spec import VocabSpec
 from slm_lens.vocab import SpeechTextVocab, WordPolicy
 
 
@@ -22,6 +23,8 @@ class Checkpoint:
         vocab: partition of the embedding's rows.
         prompt_format: how prompts are written.
         family: name of the family whose layout it has.
+        spec: the description that vocabulary and prompt format were made from; None if they were
+            put together by hand.
         word_policy: which tokens count as a word in this family, if nothing else is asked for.
         adapter: the adapter on top, as `Provenance.adapter`; None without one.
     """
@@ -33,5 +36,6 @@ class Checkpoint:
     vocab: SpeechTextVocab
     prompt_format: PromptFormat
     family: str
+    spec: VocabSpec | None = None
     word_policy: WordPolicy = "whole_word"
     adapter: str | None = None

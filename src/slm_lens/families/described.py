@@ -1,8 +1,21 @@
-"""Any other checkpoint, described in Python, or in ``slm_lens.yaml`` beside the weights."""
+"""Any other checkpoint, described in Python, or in ``slm_lens.yaml`` beside the weights.
 
+A description says what the tokens are. How the weights are stored is found out all the same, so
+that a checkpoint in slamkit's wrapper, or of ChatGLM's class, can be described as well.
+"""
+
+from transformers import PreTrainedConfig
+
+from slm_lens.families._slamkit import MODEL_TYPE
+from slm_lens.families._weights import StoredTensor
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.glm_4_voice import Glm4Voice
+from slm_lens.families.slam import Slam
 from slm_lens.families.vocab_spec import FILE_NAME, VocabSpec, read_vocab_spec
+
+# Families whose checkpoints are no plain Hugging Face folders, by model_type.
+STORED_AS: dict[str, Family] = {MODEL_TYPE: Slam(), "chatglm": Glm4Voice()}
 
 
 class Described(Family):
@@ -46,3 +59,39 @@ class Described(Family):
             return self._given
         assert files.folder is not None
         return read_vocab_spec(files.folder / FILE_NAME)
+
+    def weight_prefix(self, files: CheckpointFiles) -> str:
+        """What stands before every name of the language model's weights.
+
+        Args:
+            files: the checkpoint.
+
+        Returns:
+            The prefix.
+        """
+        stored = STORED_AS.get(files.model_type)
+        return stored.weight_prefix(files) if stored else super().weight_prefix(files)
+
+    def hf_config(self, files: CheckpointFiles) -> PreTrainedConfig:
+        """Config of the language model.
+
+        Args:
+            files: the checkpoint.
+
+        Returns:
+            The config.
+        """
+        stored = STORED_AS.get(files.model_type)
+        return stored.hf_config(files) if stored else super().hf_config(files)
+
+    def weights(self, files: CheckpointFiles) -> dict[str, StoredTensor]:
+        """The language model's weights under the names of its class.
+
+        Args:
+            files: the checkpoint.
+
+        Returns:
+            Stored tensors by name.
+        """
+        stored = STORED_AS.get(files.model_type)
+        return stored.weights(files) if stored else super().weights(files)

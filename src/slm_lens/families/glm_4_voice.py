@@ -166,6 +166,7 @@ def _glm_entries(files: CheckpointFiles) -> dict[str, Any]:
         "attention_bias": bool(files.config.get("add_qkv_bias", False)),
         "tie_word_embeddings": False,
         "pad_token_id": None,
+        "eos_token_id": files.config.get("eos_token_id"),
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": theta,

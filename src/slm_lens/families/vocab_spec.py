@@ -13,7 +13,7 @@ Written forms are looked up in the text tokenizer; ids can be given instead wher
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,8 @@ class VocabSpec:
         base_rows: rows that the text model's embedding had, padding included; speech tokens below
             it took over rows that were there. None if unknown.
         word_policy: which tokens count as a word, if nothing else is asked for.
+        family: name of the family that it describes, for the provenance; None for "described".
+            `convert_checkpoint` writes it, so that a converted model keeps its family's name.
 
     Raises:
         ValueError: there is no stream ``"units"``, or an unknown marker, modality or policy.
@@ -168,6 +170,7 @@ class VocabSpec:
     chat: Mapping[str, ChatSpec] = field(default_factory=dict)
     base_rows: int | None = None
     word_policy: WordPolicy = "whole_word"
+    family: str | None = None
 
     def __post_init__(self) -> None:
         if "units" not in self.streams:
@@ -190,14 +193,10 @@ class VocabSpec:
         Args:
             path: the file; `FILE_NAME` beside the weights is found by `load`.
         """
-        defaults = {f.name: f.default for f in fields(self) if f.default is not MISSING}
-        entries = {
-            k: v for k, v in asdict(self).items() if v not in ({}, ()) and v != defaults.get(k)
-        }
-        entries["streams"] = {
-            name: {k: v for k, v in stream.items() if v is not None}
-            for name, stream in entries["streams"].items()
-        }
+        entries = _set_entries(self)
+        entries["streams"] = {name: _set_entries(s) for name, s in self.streams.items()}
+        if self.chat:
+            entries["chat"] = {modality: _set_entries(t) for modality, t in self.chat.items()}
         path.write_text(
             yaml.safe_dump(_plain(entries), sort_keys=False, allow_unicode=True), encoding="utf-8"
         )
@@ -230,6 +229,16 @@ def _from_entries(entries: Mapping[str, Any]) -> VocabSpec:
     made["streams"] = {n: StreamSpec(**s) for n, s in entries.get("streams", {}).items()}
     made["chat"] = {n: ChatSpec(**s) for n, s in entries.get("chat", {}).items()}
     return VocabSpec(**made)
+
+
+def _set_entries(described: VocabSpec | StreamSpec | ChatSpec) -> dict[str, Any]:
+    """Attributes that are not at their default; ``before=()`` is not, whose default is None."""
+    entries = {}
+    for f in fields(described):
+        default = f.default if f.default_factory is MISSING else f.default_factory()
+        if (value := getattr(described, f.name)) != default:
+            entries[f.name] = value
+    return entries
 
 
 def _plain(value: Any) -> Any:

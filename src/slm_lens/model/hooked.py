@@ -19,6 +19,7 @@ from transformers.initialization import no_init_weights
 from slm_lens.errors import VocabError
 from slm_lens.families.checkpoint import Checkpoint
 from slm_lens.families.prompt import PromptFormat
+from slm_lens.families.vocab_spec import VocabSpec
 from slm_lens.model._prompts import interleaved_prompt, spoken_prompt, written_prompt
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.sequence import SpeechTextSequence
@@ -59,6 +60,8 @@ class HookedSLM(TransformerBridge):
     Attributes:
         vocab: which embedding rows are text, units, markers, specials, padding.
         prompt_format: how prompts are written for this model.
+        vocab_spec: the description that both were made from, with the frame rate of each speech
+            stream; None if they were put together by hand.
         word_policy: which tokens count as a word for this model, if nothing else is asked for.
         random_weights_seed: seed of the copies that `random_weights` makes; None for the weights
             that were loaded.
@@ -69,6 +72,7 @@ class HookedSLM(TransformerBridge):
 
     vocab: SpeechTextVocab
     prompt_format: PromptFormat
+    vocab_spec: VocabSpec | None
     word_policy: WordPolicy
     random_weights_seed: int | None
 
@@ -100,6 +104,7 @@ class HookedSLM(TransformerBridge):
             super().__init__(hf_model, adapter, checkpoint.tokenizer)
         self.vocab = checkpoint.vocab
         self.prompt_format = checkpoint.prompt_format
+        self.vocab_spec = checkpoint.spec
         self.word_policy = checkpoint.word_policy
         self.random_weights_seed = None
         self._source = _Source(name, checkpoint.family, checkpoint.adapter, unit_tokenizer)

@@ -10,11 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from slm_lens.families._hf_model import DeviceMap, Placement
 from slm_lens.families.assemble import load_checkpoint
-from slm_lens.families.described import Described
 from slm_lens.families.family import Family
-from slm_lens.families.files import CheckpointFiles
-from slm_lens.families.registry import recognise
-from slm_lens.families.vocab_spec import VocabSpec, read_vocab_spec
+from slm_lens.families.vocab_spec import VocabSpec
+from slm_lens.model._open import open_checkpoint
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.source import find_folder
 from slm_lens.speech.units import UnitTokenizer
@@ -86,8 +84,9 @@ def load(
         place, name = source, type(source).__name__
     else:
         place, name = find_folder(source, revision=revision), str(source)
-    files = CheckpointFiles(place, text_tokenizer=_tokenizer(text_tokenizer))
-    known = _family(files, family, vocab_spec)
+    files, known = open_checkpoint(
+        place, family=family, vocab_spec=vocab_spec, text_tokenizer=text_tokenizer
+    )
     checkpoint = load_checkpoint(
         files,
         known,
@@ -104,28 +103,6 @@ def load(
     if compatibility_mode:
         model.enable_compatibility_mode(disable_warnings=True)
     return model
-
-
-def _family(
-    files: CheckpointFiles, family: str | Family | None, vocab_spec: VocabSpec | str | Path | None
-) -> Family:
-    if vocab_spec is None:
-        return recognise(files, family)
-    if family is not None:
-        raise ValueError(
-            f"load: got family={family!r} and a vocab_spec, expected one of them. A described "
-            "vocabulary needs no family."
-        )
-    given = vocab_spec if isinstance(vocab_spec, VocabSpec) else read_vocab_spec(vocab_spec)
-    return Described(given)
-
-
-def _tokenizer(
-    given: str | Path | PreTrainedTokenizerFast | None,
-) -> Path | PreTrainedTokenizerFast | None:
-    if isinstance(given, str | Path):
-        return find_folder(given, weights=False)
-    return given
 
 
 def _placement(
