@@ -290,7 +290,9 @@ class TestDescription:
     def test_codebooks_that_take_turns(self, own_model):
         two = {"units": range(UN0, UN0 + 20, 2), "codebook_1": range(UN0 + 1, UN0 + 20, 2)}
         rows = self.described(own_model, {"streams": two}, {})["vocabulary"]
-        assert rows["speech stream 'units'"] == "10 rows: 38-56 in steps of 2"
+        assert rows["speech stream 'units'"] == (
+            "10 rows: 38-56 in steps of 2; 25 Hz, deduplicated"
+        )
         assert rows["speech stream 'codebook_1'"] == "10 rows: 39-57 in steps of 2"
 
     def test_pairs_and_turns(self, own_model):
@@ -305,11 +307,11 @@ class TestDescription:
             },
         )["prompt format"]
         assert shown["begins with"] == "<eos> (1) <pad> (0)"
-        assert shown["speech end marker"] == "<speech_end> (59)"
+        assert shown["speech end marker"] == "<speech_end> (59), written <text>"
         assert shown["text marker"] == "none"
         assert shown["going on in the same modality"] == "no marker"
         assert shown["first word of text"] == "without a space"
-        assert shown["chat turn in text"] == "<unk> (2) ... none"
+        assert shown["chat turn in text"] == '"<unk>" ... ""'
 
 
 class TestUnitTokenizer:
