@@ -1,9 +1,31 @@
-"""``slm-lens convert-kmeans``: published k-means centroids without their pickle."""
+"""``slm-lens convert`` and ``convert-kmeans``: other people's files as plain ones."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from slm_lens.cli.model_options import CheckpointOptions, ModelName
+
+
+def convert(
+    source: ModelName,
+    out: Annotated[Path, typer.Argument(help="Folder to write; new or empty.")],
+    options: CheckpointOptions,
+) -> None:
+    """Write a checkpoint of any family as a plain Hugging Face folder with its description."""
+    from slm_lens.model.convert import convert_checkpoint
+
+    convert_checkpoint(
+        source,
+        out,
+        text_tokenizer=options.text_tokenizer,
+        vocab_spec=options.vocab_spec,
+        family=options.family,
+        adapter=options.adapter,
+        dtype=options.torch_dtype(),
+    )
+    typer.echo(f"wrote {out}; load it with slm_lens.load({str(out)!r})")
 
 
 def convert_kmeans(

@@ -5,10 +5,15 @@ from typing import Annotated
 
 import typer
 
+from slm_lens.cli.model_options import ModelOptions
+
 
 def encode(
     audio: Annotated[Path, typer.Argument(help="A WAV, FLAC or OGG file.")],
-    model: Annotated[str, typer.Option(help="Embedded model or folder.")] = "organism",
+    options: ModelOptions,
+    model: Annotated[
+        str, typer.Option(help="Embedded model, folder or hub id (owner/name).")
+    ] = "organism",
     alignment: Annotated[
         Path | None, typer.Option(help="Word times; without it, units alone are shown.")
     ] = None,
@@ -17,11 +22,10 @@ def encode(
     from rich.table import Table
 
     from slm_lens._console import make_console
-    from slm_lens.model.load import load
     from slm_lens.speech.alignment_files import read_alignment
     from slm_lens.speech.audio import read_audio
 
-    slm = load(model)
+    slm = options.load(model)
     tokenizer = slm.unit_tokenizer
     waveform = read_audio(audio, sample_rate_hz=tokenizer.sample_rate_hz)
     units = tokenizer.encode(waveform)

@@ -5,16 +5,18 @@ import os
 import typer
 
 from slm_lens.cli import convert, encode, inspect, organism, phases
+from slm_lens.cli.model_options import Dtype, with_options
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Mechanistic interpretability of interleaved speech-text language models.",
 )
-app.command("inspect")(inspect.inspect)
-app.command("encode")(encode.encode)
-app.command("phases")(phases.phases)
+app.command("inspect")(with_options(inspect.inspect, dtype=Dtype.stored))
+app.command("encode")(with_options(encode.encode, dtype=Dtype.stored))
+app.command("phases")(with_options(phases.phases, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
+app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)
 app.add_typer(organism.app, name="organism")
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from slm_lens.cli.model_options import ModelName, ModelOptions
+
 
 class Policy(StrEnum):
     """Which tokens count as a word."""
@@ -37,16 +39,14 @@ class Missing(StrEnum):
 
 
 def phases(
-    model: Annotated[str, typer.Argument(help="Embedded model or folder.")],
+    model: ModelName,
     data: Annotated[str, typer.Argument(help="Folder of clips with word times, or 'held-out'.")],
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for tables and figure.")],
-    policy: Annotated[Policy, typer.Option(help="Tokens that count as a word.")] = (
-        Policy.whole_word
-    ),
-    words: Annotated[Words, typer.Option(help="Words that count.")] = Words.content,
-    text_tokenizer: Annotated[
-        str | None, typer.Option(help="Folder of the text tokenizer, if the model has none.")
+    options: ModelOptions,
+    policy: Annotated[
+        Policy | None, typer.Option(help="Tokens that count as a word; else the family's choice.")
     ] = None,
+    words: Annotated[Words, typer.Option(help="Words that count.")] = Words.content,
     overlap: Annotated[
         Overlap, typer.Option(help="Words that overlap in time: refuse, or let them meet.")
     ] = Overlap.refuse,
@@ -64,16 +64,15 @@ def phases(
 ) -> None:
     """Find the layers of transcription, next word and return to speech."""
     from slm_lens.corpus.folder import read_utterances
-    from slm_lens.model.load import load
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
 
-    slm = load(model, text_tokenizer=text_tokenizer)
+    slm = options.load(model)
     slm.vocab.require_text("phases", slm.provenance.model_and_family)  # before clips are encoded
     study = study_phases(
         slm,
         read_utterances(slm, data, overlap=overlap.value, missing=missing.value),
-        policy=policy.value,
+        policy=slm.word_policy if policy is None else policy.value,
         words=words.value,
         n_draws=n_draws,
         n_bootstrap=n_bootstrap,

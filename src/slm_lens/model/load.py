@@ -113,6 +113,8 @@ def _placement(
     max_memory: Mapping[int | str, int | str] | None,
 ) -> Placement:
     """Devices as TransformerLens resolves them; without a choice, the CPU."""
+    if device is not None:
+        _check_device(device)
     shared_out, memory = resolve_device_map(
         n_devices,
         device_map,  # pyright: ignore[reportArgumentType] (torch.device is taken too)
@@ -122,6 +124,22 @@ def _placement(
     if shared_out is None:
         shared_out = {"": "cpu" if device is None else str(torch.device(device))}
     return Placement(dtype, shared_out, memory)
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        known = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f"load: got device={device!r}, expected one that torch knows, such as 'cpu', 'cuda', "
+            "'cuda:1' or 'mps'."
+        ) from error
+    n_gpus = torch.cuda.device_count()
+    if known.type == "cuda" and (known.index or 0) >= n_gpus:
+        raise ValueError(
+            f"load: got device={device!r} where torch sees {n_gpus} GPUs, expected one of those. "
+            "Leave device out for the CPU, or install a torch with CUDA."
+        )
 
 
 def _refuse_for_memory(*options: object) -> None:
