@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from slm_lens.families.files import CheckpointFiles
     from slm_lens.families.prompt import PromptFormat, Turn
     from slm_lens.families.registry import families_by_name
+    from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
@@ -102,6 +103,7 @@ _MODULE_OF = {
     "residual_stack": "lens.logit_lens",
     "save_figure": "views.phases_figure",
     "select_spoken_words": "sequence.spans",
+    "specimen_files": "families.specimen",
     "study_phases": "studies.phase_study",
     "word_lens": "lens.word_lens",
     "word_unit_spans": "sequence.spans",
@@ -161,6 +163,7 @@ __all__ = [
     "residual_stack",
     "save_figure",
     "select_spoken_words",
+    "specimen_files",
     "study_phases",
     "word_lens",
     "word_unit_spans",

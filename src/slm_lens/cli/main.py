@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from slm_lens.cli import convert, encode, inspect, organism, phases
+from slm_lens.cli import convert, encode, families, inspect, organism, phases
 from slm_lens.cli.model_options import Dtype, with_options
 
 app = typer.Typer(
@@ -12,6 +12,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Mechanistic interpretability of interleaved speech-text language models.",
 )
+app.command("families")(families.families)
 app.command("inspect")(with_options(inspect.inspect, dtype=Dtype.stored))
 app.command("encode")(with_options(encode.encode, dtype=Dtype.stored))
 app.command("phases")(with_options(phases.phases, dtype=Dtype.float32))

@@ -72,7 +72,7 @@ def phases(
     study = study_phases(
         slm,
         read_utterances(slm, data, overlap=overlap.value, missing=missing.value),
-        policy=slm.word_policy if policy is None else policy.value,
+        policy=None if policy is None else policy.value,
         words=words.value,
         n_draws=n_draws,
         n_bootstrap=n_bootstrap,

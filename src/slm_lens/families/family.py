@@ -36,6 +36,8 @@ class Family(ABC):
         models: published checkpoints.
         unit_tokenizer: what turns sound into its units.
         source: where the layout is described.
+        own_tokenizer: the class of slm-lens that makes these units, and what is not the same; None
+            if there is none, and units have to come from the family's own code.
     """
 
     name: ClassVar[str]
@@ -43,6 +45,7 @@ class Family(ABC):
     models: ClassVar[tuple[str, ...]]
     unit_tokenizer: ClassVar[str]
     source: ClassVar[str]
+    own_tokenizer: ClassVar[str | None] = None
 
     @abstractmethod
     def why_not(self, files: CheckpointFiles) -> str | None:
@@ -65,6 +68,16 @@ class Family(ABC):
         Returns:
             The description; ids are read from the files, never assumed.
         """
+
+    def specimen(self) -> CheckpointFiles | None:
+        """A published checkpoint without its weights: what `spec` reads of config and tokens.
+
+        ``slm-lens families`` shows the description that `spec` gives for it.
+
+        Returns:
+            The files, as `specimen_files` makes them; None to show the attributes alone.
+        """
+        return None
 
     def weight_prefix(self, files: CheckpointFiles) -> str:
         """What stands before every name of the language model's weights.

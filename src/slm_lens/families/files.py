@@ -14,18 +14,18 @@ from slm_lens.families._weights import StoredTensor, stored_weights
 
 
 class CheckpointFiles:
-    """A folder with a model, or a Hugging Face model that is in memory.
+    """A folder with a model, a Hugging Face model that is in memory, or a config alone.
 
     Families look at it to tell whether it is theirs; nothing is loaded to find that out but
     ``config.json`` and, when a family asks, the tokenizer and the names of the weights.
 
     Args:
-        source: folder, or model.
+        source: folder, model, or the entries of a config, which have no weights to load.
         text_tokenizer: tokenizer of the text, or its folder; None takes the one in the folder.
 
     Attributes:
         folder: the folder; None for a model in memory.
-        hf_model: the model in memory; None for a folder.
+        hf_model: the model in memory; None for a folder or a config.
 
     Raises:
         ValueError: there is no ``config.json``, or it is not a JSON object.
@@ -33,21 +33,24 @@ class CheckpointFiles:
 
     def __init__(
         self,
-        source: Path | PreTrainedModel,
+        source: Path | PreTrainedModel | Mapping[str, Any],
         *,
         text_tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
     ) -> None:
         self.folder = source if isinstance(source, Path) else None
-        self.hf_model = None if isinstance(source, Path) else source
+        self.hf_model = source if isinstance(source, PreTrainedModel) else None
         self._given_tokenizer = text_tokenizer
-        self.config: dict[str, Any] = (
-            _read_config(source) if isinstance(source, Path) else source.config.to_dict()
-        )
+        self.config: dict[str, Any]
+        if isinstance(source, Path):
+            self.config = _read_config(source)
+        else:
+            self.config = dict(source) if isinstance(source, Mapping) else source.config.to_dict()
 
     @property
     def name(self) -> str:
         """The folder, or the class of the model in memory, for messages."""
-        return str(self.folder) if self.folder else f"this {type(self.hf_model).__name__}"
+        in_memory = "config" if self.hf_model is None else type(self.hf_model).__name__
+        return str(self.folder) if self.folder else f"this {in_memory}"
 
     @property
     def model_type(self) -> str:

@@ -18,6 +18,7 @@ from transformers import GlmConfig, PreTrainedConfig
 from slm_lens.families._weights import StoredTensor
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec
 
 START = ("[gMASK]", "<sop>")
@@ -58,6 +59,16 @@ class Glm4Voice(Family):
     models = ("zai-org/glm-4-voice-9b",)
     unit_tokenizer = "WhisperVQ (zai-org/glm-4-voice-tokenizer), 16,384 units, not deduplicated"
     source = "Zeng et al. 2024, arXiv:2412.02612"
+
+    def specimen(self) -> CheckpointFiles:
+        """GLM-4-Voice's tokens.
+
+        Returns:
+            Its files.
+        """
+        audio = (f"<|audio_{k}|>" for k in range(16_384))
+        tokens = (*START, "<|begin_of_audio|>", "<|end_of_audio|>", *audio)
+        return specimen_files({"model_type": "chatglm"}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

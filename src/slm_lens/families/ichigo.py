@@ -7,6 +7,7 @@ Source: Dao et al. 2024, arXiv:2410.15316; model cards.
 
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 
@@ -18,6 +19,16 @@ class Ichigo(Family):
     models = ("homebrewltd/Ichigo-llama3.1-s-base-v0.3",)
     unit_tokenizer = "WhisperVQ, 512 units, not deduplicated"
     source = "Dao et al. 2024, arXiv:2410.15316"
+
+    def specimen(self) -> CheckpointFiles:
+        """Ichigo's sound tokens.
+
+        Returns:
+            Its files.
+        """
+        sounds = (f"<|sound_{k:04d}|>" for k in range(512))
+        tokens = (*sounds, "<|sound_start|>", "<|sound_end|>")
+        return specimen_files({"model_type": "llama"}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

@@ -9,6 +9,7 @@ Source: llama-mimi (https://github.com/llm-jp/llama-mimi), ``torchtitan/train.py
 
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 
@@ -20,6 +21,16 @@ class LlamaMimi(Family):
     models = ("llm-jp/Llama-Mimi-1.3B", "llm-jp/Llama-Mimi-8B")
     unit_tokenizer = "Mimi (kyutai/mimi), 4 codebooks of 2,048 at 12.5 Hz, flattened by frame"
     source = "Sugiura et al. 2025, arXiv:2509.14882"
+
+    def specimen(self) -> CheckpointFiles:
+        """Llama-Mimi's tokens.
+
+        Returns:
+            Its files.
+        """
+        codes = (f"<{code}_{q}>" for code in range(2048) for q in range(4))
+        tokens = (*codes, "<audio>", "</audio>")
+        return specimen_files({"model_type": "llama", "num_quantizers": 4}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

@@ -10,6 +10,7 @@ Source: Orpheus-TTS (https://github.com/canopyai/Orpheus-TTS), ``engine_class.py
 
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec
 
 N_CONTROLS, N_SLOTS, N_CODES = 10, 7, 4096
@@ -29,6 +30,15 @@ class Orpheus(Family):
     models = ("canopylabs/orpheus-3b-0.1-pretrained", "canopylabs/orpheus-3b-0.1-ft")
     unit_tokenizer = "SNAC 24 kHz, 7 codes of 4,096 a frame at 11.7 Hz, not deduplicated"
     source = "https://github.com/canopyai/Orpheus-TTS"
+
+    def specimen(self) -> CheckpointFiles:
+        """Orpheus' custom tokens.
+
+        Returns:
+            Its files.
+        """
+        tokens = (custom(n) for n in range(N_CONTROLS + N_SLOTS * N_CODES + 1))
+        return specimen_files({"model_type": "llama"}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

@@ -17,6 +17,7 @@ from slm_lens.errors import VocabError
 from slm_lens.families._slamkit import MODEL_TYPE, SlamkitFamily, base_rows
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.slam import is_unit_only
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 MARKERS = {"speech": "<speech>", "text": "<text>"}
@@ -30,6 +31,16 @@ class Sims(SlamkitFamily):
     models = ("slprl/SIMS-7B", "slprl/SIMS-Llama3.2-3B")
     unit_tokenizer = "mHuBERT-25Hz, layer 11, 500 k-means units, deduplicated"
     source = "Maimon et al. 2025, arXiv:2504.02398"
+    own_tokenizer = "HubertKMeans"
+
+    def specimen(self) -> CheckpointFiles:
+        """SIMS-7B's units and markers.
+
+        Returns:
+            Its files.
+        """
+        tokens = (*(f"<Un{u}>" for u in range(500)), *MARKERS.values())
+        return specimen_files({"model_type": MODEL_TYPE}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

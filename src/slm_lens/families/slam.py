@@ -11,6 +11,7 @@ Source: slamkit (https://github.com/slp-rl/slamkit), ``tokeniser/unit_tokeniser.
 from slm_lens.errors import VocabError
 from slm_lens.families._slamkit import MODEL_TYPE, SlamkitFamily, base_rows
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 PAD, BOUNDARY, FIRST_UNIT = 0, 1, 2
@@ -24,6 +25,16 @@ class Slam(SlamkitFamily):
     models = ("slprl/slam", "slprl/slam_scaled")
     unit_tokenizer = "mHuBERT-25Hz, layer 11, 500 k-means units, deduplicated"
     source = "Maimon et al. 2025, arXiv:2502.15814"
+    own_tokenizer = "HubertKMeans"
+
+    def specimen(self) -> CheckpointFiles:
+        """Slam's sizes: fewer rows than Qwen2.5-0.5B, which it began with.
+
+        Returns:
+            Its files.
+        """
+        base = {"vocab_size": 151_936}
+        return specimen_files({"model_type": MODEL_TYPE, "vocab_size": 502, "base_config": base})
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

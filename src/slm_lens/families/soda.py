@@ -10,6 +10,7 @@ codec-bpe's ``codes_to_chars``.
 from slm_lens.errors import VocabError
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 FIRST_CHARACTER, CODEBOOK_SIZE = 0xE000, 2048
@@ -29,6 +30,15 @@ class Soda(Family):
     models = ("soda-research/soda-135m-base", "soda-research/soda-4b-base")
     unit_tokenizer = "Mimi (kyutai/mimi), 8 codebooks of 2,048 at 12.5 Hz, flattened by frame"
     source = "https://soda-audio.github.io"
+
+    def specimen(self) -> CheckpointFiles:
+        """SODA's markers and the characters of 8 codebooks.
+
+        Returns:
+            Its files.
+        """
+        codes = (chr(FIRST_CHARACTER + c) for c in range(8 * CODEBOOK_SIZE))
+        return specimen_files({"model_type": "qwen3"}, (*MARKERS.values(), *codes))
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

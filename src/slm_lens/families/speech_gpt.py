@@ -10,6 +10,7 @@ Source: SpeechGPT (https://github.com/0nutation/SpeechGPT), ``train/cm_sft.py`` 
 
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 CONTROLS = ("[Human]", "[SpeechGPT]", "<eoh>", "<eos>")
@@ -23,6 +24,15 @@ class SpeechGPT(Family):
     models = ("fnlp/SpeechGPT-7B-ma", "fnlp/SpeechGPT-7B-cm")
     unit_tokenizer = "mHuBERT, layer 11, 1,000 k-means units, deduplicated"
     source = "Zhang et al. 2023, arXiv:2305.11000"
+
+    def specimen(self) -> CheckpointFiles:
+        """SpeechGPT's units and control tokens.
+
+        Returns:
+            Its files.
+        """
+        tokens = (*(f"<{u}>" for u in range(1000)), "<sosp>", "<eosp>", *CONTROLS)
+        return specimen_files({"model_type": "llama"}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

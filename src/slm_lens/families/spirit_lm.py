@@ -19,6 +19,7 @@ Source: spiritlm (https://github.com/facebookresearch/spiritlm), ``model/utils.p
 
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 PITCH_AND_STYLE = {
@@ -34,10 +35,21 @@ class SpiritLM(Family):
     title = "Spirit LM"
     models = ("spirit-lm-base-7b", "spirit-lm-expressive-7b")
     unit_tokenizer = (
-        "mHuBERT-25Hz, layer 11, 501 units, deduplicated; expressive also VQ-VAE pitch, "
-        "wav2vec 2 style"
+        "mHuBERT-25Hz, layer 11, a linear quantizer (no k-means) of 501 units, deduplicated; "
+        "expressive also VQ-VAE pitch, wav2vec 2 style"
     )
     source = "Nguyen et al. 2024, arXiv:2402.05755"
+
+    def specimen(self) -> CheckpointFiles:
+        """Spirit LM expressive; the base model has units alone.
+
+        Returns:
+            Its files.
+        """
+        units = (f"[Hu{u}]" for u in range(501))
+        pitch, style = (f"[Pi{p}]" for p in range(64)), (f"[St{s}]" for s in range(100))
+        tokens = ("[Text]", "[Speech]", *units, *pitch, *style)
+        return specimen_files({"model_type": "llama"}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

@@ -10,6 +10,7 @@ Source: Hassid et al. 2023, arXiv:2305.13009; textlesslib ``examples/twist``.
 from slm_lens.errors import VocabError
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
+from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 N_UNITS = 500  # mHuBERT k-means, Hassid et al. 2023, section 3
@@ -25,6 +26,15 @@ class Twist(Family):
     models = ("TWIST-350M (refused)", "TWIST-1.3B", "TWIST-7B")
     unit_tokenizer = "mHuBERT-25Hz, layer 11, 500 k-means units, deduplicated"
     source = "Hassid et al. 2023, arXiv:2305.13009"
+    own_tokenizer = "HubertKMeans, which pads a clip by 40 samples where TWIST's code does not"
+
+    def specimen(self) -> CheckpointFiles:
+        """A TWIST-1.3B whose offset is 1: its value is not published, and not shown.
+
+        Returns:
+            Its files.
+        """
+        return specimen_files({"model_type": "opt", "vocab_size": 1 + N_UNITS, "offset": 1})
 
     def why_not(self, files: CheckpointFiles) -> str | None:
         """Why a checkpoint is not of this family.

@@ -40,7 +40,7 @@ def study_phases(
     model: HookedSLM,
     utterances: Sequence[Utterance],
     *,
-    policy: WordPolicy = "whole_word",
+    policy: WordPolicy | None = None,
     words: WordSelection = "content",
     function_words: frozenset[str] = ENGLISH_FUNCTION_WORDS,
     n_draws: int = 20,
@@ -53,7 +53,8 @@ def study_phases(
     Args:
         model: the model.
         utterances: spoken utterances with word times, at least two.
-        policy: which tokens count as a word; see `SpeechTextVocab.word_tokens`.
+        policy: which tokens count as a word, see `SpeechTextVocab.word_tokens`; None for the
+            model's own `word_policy`.
         words: which words count; see `measure_phases`.
         function_words: lower-case words that are not content words.
         n_draws: control words for each word and kind of control.
@@ -77,7 +78,7 @@ def study_phases(
             of,
             utterances,
             function_words=function_words,
-            policy=policy,
+            policy=model.word_policy if policy is None else policy,
             n_draws=n_draws,
             seed=seed,
             batch_size=batch_size,

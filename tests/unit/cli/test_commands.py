@@ -52,8 +52,8 @@ def clips(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["inspect"], ["encode"], ["phases"], ["demo"], ["convert"], ["convert-kmeans"],
-     ["organism"], ["organism", "train"], ["organism", "speak"]],
+    [[], ["families"], ["inspect"], ["encode"], ["phases"], ["demo"], ["convert"],
+     ["convert-kmeans"], ["organism"], ["organism", "train"], ["organism", "speak"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help(command):
