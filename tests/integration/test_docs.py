@@ -15,7 +15,7 @@ from embedded_hf import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(?P<info>[^\n`]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
-KNOWN = {"", "bash", "python", "python no-run", "text", "json"}
+KNOWN = {"", "bash", "python", "python no-run", "text", "json", "toml", "yaml"}
 
 
 def blocks(page: Path) -> list[tuple[int, str, str]]:
