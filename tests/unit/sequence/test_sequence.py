@@ -107,6 +107,9 @@ class TestText:
         ]
         assert sequence.words[0].start_s is None
 
+    def test_no_words(self):
+        assert SpeechTextSequence.from_text([], VOCAB, marker=True).tokens.tolist() == [TEXT]
+
     def test_a_word_of_several_pieces(self):
         # Not a word of the vocabulary, so " t" and letters.
         sequence = SpeechTextSequence.from_text(["tiralli", "lion"], VOCAB, marker=False)
