@@ -22,7 +22,7 @@ def mimi(published):
 def adapter(mimi, tmp_path_factory):
     """A LoRA on queries and the MLP, with weights that do something, as peft saves it."""
     folder = tmp_path_factory.mktemp("adapter")
-    base = AutoModelForCausalLM.from_pretrained(mimi.path)
+    base = AutoModelForCausalLM.from_pretrained(mimi.path, dtype=torch.float32)
     options = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "down_proj"])
     model = get_peft_model(base, options)
     generator = torch.Generator().manual_seed(1)
@@ -36,7 +36,9 @@ def adapter(mimi, tmp_path_factory):
 @pytest.fixture(scope="module")
 def expected(mimi, adapter):
     """Logits of peft's own model."""
-    base = AutoModelForCausalLM.from_pretrained(mimi.path, attn_implementation="eager")
+    base = AutoModelForCausalLM.from_pretrained(
+        mimi.path, dtype=torch.float32, attn_implementation="eager"
+    )
     with torch.no_grad():
         return PeftModel.from_pretrained(base, adapter).eval()(TOKENS).logits
 

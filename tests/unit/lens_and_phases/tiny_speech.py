@@ -45,8 +45,9 @@ def make_vocab():
 
 def make_utterances(n, seed, *, max_words=7):
     """Spoken sentences of random words of 1-4 units; one word has no unit, one no token."""
-    from slm_lens.sequence.sequence import SpeechTextSequence, WordSpan
+    from slm_lens.sequence.sequence import SpeechTextSequence
     from slm_lens.sequence.utterance import Utterance
+    from slm_lens.sequence.word_span import WordSpan
 
     rng = np.random.default_rng(seed)
     utterances = []
