@@ -61,24 +61,21 @@ def test_logits_are_pefts(mimi, adapter, expected, merge):
 def test_hooks_and_gradients_go_through_it(mimi, adapter, merge):
     model = slm_lens.load(mimi.path, adapter=adapter, merge_adapter=merge)
     before = model(TOKENS)
-    kept = []
+    residuals = []
 
-    def zero_and_keep(query, hook):  # noqa: ARG001 (TransformerLens passes it by name)
-        kept.append(query)
-        query.retain_grad()
+    def zero(query, hook):  # noqa: ARG001 (TransformerLens passes it by name)
         return query * 0
 
-    after = model.run_with_hooks(TOKENS, fwd_hooks=[("blocks.0.attn.hook_q", zero_and_keep)])
+    def keep(residual, hook):  # noqa: ARG001 (TransformerLens passes it by name)
+        residual.retain_grad()
+        residuals.append(residual)
+
+    after = model.run_with_hooks(TOKENS, fwd_hooks=[("blocks.0.attn.hook_q", zero)])
     assert (after - before).abs().max() > 1e-3
-    seen = []
-
-    def keep(query, hook):  # noqa: ARG001 (TransformerLens passes it by name)
-        query.retain_grad()
-        seen.append(query)
-
-    logits = model.run_with_hooks(TOKENS, fwd_hooks=[("blocks.0.attn.hook_q", keep)])
+    logits = model.run_with_hooks(TOKENS, fwd_hooks=[("blocks.0.hook_resid_pre", keep)])
     logits[0, -1].max().backward()
-    assert seen[0].grad.abs().max() > 0
+    assert residuals[0].grad.abs().max() > 0
+    assert model.W_E.grad.abs().max() > 0
 
 
 def test_the_query_hook_sees_the_adapters_part(mimi, adapter):
