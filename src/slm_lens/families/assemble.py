@@ -51,7 +51,7 @@ def load_checkpoint(
     spec = family.spec(files)
     config = _config(files, family, trust_remote_code)
     d_vocab = _d_vocab(config, files)
-    vocab = make_vocab(spec, files.tokenizer, d_vocab, files.name)
+    vocab = make_vocab(spec, files, d_vocab)
     prompt_format, prepends_bos, appends_eos = _prompt_format(spec, files, vocab)
     if files.hf_model is None:
         weights = family.weights(files)
@@ -104,7 +104,7 @@ def _prompt_format(
     spec: VocabSpec, files: CheckpointFiles, vocab: SpeechTextVocab
 ) -> tuple[PromptFormat, bool, bool]:
     """How prompts are written, and what the tokenizer adds before and after a text by itself."""
-    tokenizer, where = files.tokenizer, files.name
+    tokenizer = files.tokenizer
     bos, appends_eos = None, False
     if tokenizer is not None and vocab.text:
         bos, appends_eos = added_around(tokenizer, _a_text_token(tokenizer, vocab))
@@ -113,16 +113,16 @@ def _prompt_format(
         before = () if bos is None else (bos,)
     return (
         PromptFormat(
-            before=encode_tokens(before, tokenizer, where),
-            after=encode_tokens(spec.after, tokenizer, where),
+            before=encode_tokens(before, files),
+            after=encode_tokens(spec.after, files),
             mark_speech_only=spec.mark_speech_only,
             mark_text_only=spec.mark_text_only,
             repeat_marker=spec.repeat_marker,
             leading_space=spec.leading_space,
             chat={
                 modality: Turn(
-                    before=encode_tokens(turn.before, tokenizer, where),
-                    after=encode_tokens(turn.after, tokenizer, where),
+                    before=encode_tokens(turn.before, files),
+                    after=encode_tokens(turn.after, files),
                 )
                 for modality, turn in spec.chat.items()
             },

@@ -95,5 +95,4 @@ def _append_units(files: CheckpointFiles) -> None:
             "expected more rows than tokens: text, units and 2 markers. Is it the tokenizer of "
             "the text model that the training began with?"
         )
-    files.tokenizer.add_tokens([*(f"<Un{u}>" for u in range(n_units)), *MARKERS.values()])
-    files.reread_tokens()
+    files.add_tokens([*(f"<Un{u}>" for u in range(n_units)), *MARKERS.values()])

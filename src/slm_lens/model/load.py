@@ -136,12 +136,18 @@ def _placement(
     max_memory: Mapping[int | str, int | str] | None,
 ) -> Placement:
     """Devices as TransformerLens resolves them; without a choice, the CPU."""
-    shared_out, memory = resolve_device_map(
-        n_devices,
-        device_map,  # pyright: ignore[reportArgumentType] (torch.device is taken too)
-        device,
-        None if max_memory is None else dict(max_memory),  # pyright: ignore[reportArgumentType]
-    )
+    try:
+        shared_out, memory = resolve_device_map(
+            n_devices,
+            device_map,  # pyright: ignore[reportArgumentType] (torch.device is taken too)
+            device,
+            None if max_memory is None else dict(max_memory),  # pyright: ignore[reportArgumentType]
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"load: got device={device!r}, device_map={device_map!r}, n_devices={n_devices}: "
+            f"{error} Expected one of them, and devices that this machine has."
+        ) from error
     if shared_out is None:
         shared_out = {"": "cpu" if device is None else str(torch.device(device))}
     return Placement(dtype, shared_out, memory)
