@@ -169,7 +169,7 @@ def run(folder: Path, n_runs: int) -> None:
 
 def main() -> None:
     """Write the checkpoints, or measure one way in this process."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Time to load a checkpoint, four ways.")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "DTYPE", "FOLDER"))
     arguments = parser.parse_args()

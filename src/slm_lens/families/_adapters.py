@@ -67,8 +67,9 @@ def add_adapter(
         )
     assert isinstance(peft_model, PeftModel)
     inner = peft_model.merge_and_unload() if merge else peft_model.base_model.model
-    inner.requires_grad_(True)  # peft freezes what it does not train; gradients are for readers too
-    return cast(PreTrainedModel, inner.train(training))
+    bare = cast(PreTrainedModel, inner)
+    bare.requires_grad_(True)  # peft freezes what it does not train; gradients are for readers too
+    return bare.train(training)
 
 
 def _is_adapters(name: str) -> bool:

@@ -20,14 +20,14 @@ def control_tokens(
     angle brackets, which some tokenizers leave unflagged (Qwen2.5 ``<tool_call>``). Added runs of
     spaces (GPT-NeoX) are text.
     """
-    unknown = getattr(tokenizer.backend_tokenizer.model, "unk_token", None)  # not every class
+    unknown: str | None = getattr(tokenizer.backend_tokenizer.model, "unk_token", None)
     added = {
         token_id: token.content
         for token_id, token in tokenizer.added_tokens_decoder.items()
         if token.special or (token.content[:1] == "<" and token.content[-1:] == ">")
     }
     named_ids = set(tokenizer.all_special_ids)
-    if unknown in token_ids:
+    if unknown is not None and unknown in token_ids:
         named_ids.add(token_ids[unknown])
     named = {i: str(tokenizer.convert_ids_to_tokens(i)) for i in named_ids}
     return {written: i for i, written in sorted((added | named).items())}

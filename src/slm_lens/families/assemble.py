@@ -1,8 +1,14 @@
 """From the files of a recognised checkpoint to a loaded model that knows its vocabulary."""
 
 from pathlib import Path
+from typing import cast
 
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from slm_lens.errors import VocabError
 from slm_lens.families._adapters import add_adapter
@@ -14,6 +20,7 @@ from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.prompt import PromptFormat, Turn
 from slm_lens.families.vocab_spec import VocabSpec
+from slm_lens.sequence.word_span import Modality
 from slm_lens.vocab import SpeechTextVocab
 
 # More than any vocabulary has; a partition keeps a few numbers for each row.
@@ -61,7 +68,7 @@ def load_checkpoint(
     else:
         inner = family.inner_model(files)
         refuse_unsupported(inner.config, type(inner).__name__, files.name)
-        hf_model = twin(inner)
+        hf_model = cast(PreTrainedModel, twin(inner))
         hf_model.set_attn_implementation("eager")
     if adapter is not None:
         hf_model = add_adapter(
@@ -85,7 +92,7 @@ def _config(files: CheckpointFiles, family: Family, trust_remote_code: bool) -> 
     if files.hf_model is not None:
         return family.inner_model(files).config
     if trust_remote_code and "auto_map" in files.config:
-        return AutoConfig.from_pretrained(files.folder, trust_remote_code=True)
+        return AutoConfig.from_pretrained(str(files.folder), trust_remote_code=True)
     return family.hf_config(files)
 
 
@@ -120,7 +127,7 @@ def _prompt_format(
             repeat_marker=spec.repeat_marker,
             leading_space=spec.leading_space,
             chat={
-                modality: Turn(
+                cast(Modality, modality): Turn(
                     before=encode_tokens(turn.before, files),
                     after=encode_tokens(turn.after, files),
                 )
@@ -135,7 +142,7 @@ def _prompt_format(
 def _a_text_token(tokenizer: PreTrainedTokenizerFast, vocab: SpeechTextVocab) -> str:
     """Some text that is one token, to see what the tokenizer puts around it."""
     for token in vocab.text:
-        written = tokenizer.decode([token])
+        written = str(tokenizer.decode([token]))
         if written.isascii() and written.isalnum() and len(written) == 1:
             return written
     raise VocabError(

@@ -6,8 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerFast
 
 from slm_lens._json import read_json_object
 from slm_lens.families._read_tokenizer import has_tokenizer, read_tokenizer
@@ -87,10 +86,11 @@ class CheckpointFiles:
         if self.tokenizer is None or not tokens:
             return
         n_before = len(self.token_ids)
-        self.tokenizer.add_tokens([AddedToken(t, normalized=False) for t in tokens])
+        added: list[str | AddedToken] = [AddedToken(t, normalized=False) for t in tokens]
+        self.tokenizer.add_tokens(added)
         new = [t for t in tokens if t not in self.token_ids]
-        ids = self.tokenizer.convert_tokens_to_ids(new)
-        self.__dict__["token_ids"] = dict(self.token_ids) | dict(zip(new, ids, strict=True))
+        ids = {t: self.tokenizer.backend_tokenizer.token_to_id(t) for t in new}
+        self.__dict__["token_ids"] = dict(self.token_ids) | ids
         assert len(self.token_ids) == n_before + len(new)
 
     @cached_property

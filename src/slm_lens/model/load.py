@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 from transformer_lens.utilities.multi_gpu import resolve_device_map
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from slm_lens.families._hf_model import DeviceMap, Placement
 from slm_lens.families.assemble import load_checkpoint
@@ -83,7 +84,7 @@ def load(
     """  # noqa: DOC502 (raised by the parts)
     if isinstance(source, nn.Module):
         _refuse_for_memory(device, device_map, n_devices, max_memory, revision)
-        place, name = source, type(source).__name__
+        place, name = cast(PreTrainedModel, source), type(source).__name__
     else:
         place, name = find_folder(source, revision=revision), str(source)
     files = CheckpointFiles(place, text_tokenizer=_tokenizer(text_tokenizer))
@@ -150,7 +151,7 @@ def _placement(
         ) from error
     if shared_out is None:
         shared_out = {"": "cpu" if device is None else str(torch.device(device))}
-    return Placement(dtype, shared_out, memory)
+    return Placement(dtype, cast(DeviceMap, shared_out), memory)
 
 
 def _refuse_for_memory(*options: object) -> None:

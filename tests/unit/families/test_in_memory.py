@@ -2,7 +2,12 @@
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 import slm_lens
 
@@ -58,7 +63,7 @@ def test_the_inner_model_of_slamkit_is_found(published):
     """A SIMS model taken out of its wrapper is recognised by its tokenizer."""
     own = slm_lens.load(published("SIMS, Qwen2 base").path)
     bare = LlamaForCausalLM(
-        LlamaForCausalLM.config_class(
+        LlamaConfig(
             vocab_size=own.vocab.d_vocab,
             hidden_size=32,
             intermediate_size=48,
@@ -75,7 +80,7 @@ def test_the_inner_model_of_slamkit_is_found(published):
 def test_what_is_of_no_family_is_told_why(published):
     folder = published("TWIST, Llama")
     model = LlamaForCausalLM.from_pretrained(folder.path)
-    del model.config.offset
+    delattr(model.config, "offset")
     with pytest.raises(
         ValueError, match=r"(?s)twist: its config has no offset.*VocabSpec"
     ) as error:

@@ -104,11 +104,11 @@ class TestSpec:
         assert second.read_text() == path.read_text()
         assert read.streams == dict(FULL.streams)
         assert list(read.streams) == ["pitch", "units"]  # their order is their meaning
+        assert read.before is not None
         assert tuple(read.before) == FULL.before
         assert read.after == "bye"
         assert tuple(read.chat["speech"].after) == (4, "<bot>")
         assert (read.base_rows, read.leading_space, read.word_policy) == (30, False, "prefixes")
-        assert read.before is not None
         VocabSpec(streams={"units": self.unit}).write(path)
         assert path.read_text() == "streams:\n  units:\n    offset: 4\n    count: 3\n    step: 1\n"
 

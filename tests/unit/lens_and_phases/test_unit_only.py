@@ -7,7 +7,8 @@ from handmade import PROVENANCE, word_table
 from tiny_speech import make_hf_model
 
 from slm_lens.errors import VocabError
-from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+from slm_lens.families.checkpoint import Checkpoint
+from slm_lens.families.prompt import PromptFormat
 from slm_lens.lens.logit_lens import LogitLens, residual_stack
 from slm_lens.lens.targets import TargetPlan
 from slm_lens.lens.word_lens import word_lens
@@ -54,9 +55,16 @@ def model():
     checkpoint = Checkpoint(
         hf_model=make_hf_model(d_vocab=D_VOCAB),
         tokenizer=None,
+        prepends_bos=False,
         appends_eos=False,
         vocab=make_unit_vocab(),
-        prompt_format=PromptFormat(None, None, False, False, BOS),
+        prompt_format=PromptFormat(
+            before=(BOS,),
+            after=(BOS,),
+            mark_speech_only=False,
+            mark_text_only=False,
+            repeat_marker=False,
+        ),
         family="slam",
     )
     return HookedSLM(checkpoint, name="unit lm", unit_tokenizer=None)
