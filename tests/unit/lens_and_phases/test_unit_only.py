@@ -139,7 +139,7 @@ def test_a_vocabulary_with_text_is_not_refused(vocab):
 
 
 def test_units_become_a_prompt(model):
-    sequence = model.sequence_from_units(UNITS, WORD)
+    sequence = model.sequence_from_units(UNITS, WORD, continue_in="speech")
     assert sequence.tokens.tolist() == TOKENS[0].tolist()
     assert sequence.kinds == ("special",) + ("speech",) * 4
     # Units end at 0.04, 0.12, 0.16 and 0.28 s; the word ends at 0.1 s.
