@@ -22,10 +22,9 @@ from slm_lens.families.prompt import PromptFormat
 from slm_lens.model._prompts import interleaved_prompt, spoken_prompt, written_prompt
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.sequence import SpeechTextSequence
-from slm_lens.sequence.streams import SpeechUnits
 from slm_lens.sequence.word_span import Modality
 from slm_lens.speech.alignment import Alignment
-from slm_lens.speech.units import UnitTokenizer
+from slm_lens.speech.units import SpeechUnits, UnitTokenizer
 from slm_lens.vocab import SpeechTextVocab, WordPolicy
 
 

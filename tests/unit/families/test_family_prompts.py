@@ -5,9 +5,12 @@ adds; Spirit LM's and SpeechGPT's SentencePiece file has 330 pieces, GLM-4-Voice
 """
 
 import pytest
+import soundfile
 import torch
 from folders import N
+from tiny_mimi import tiny_mimi
 
+import slm_lens
 from slm_lens import AlignedWord, Alignment, Units
 
 UNITS = Units(torch.tensor([3, 9, 3]), torch.tensor([1, 2, 1]), 25.0)
@@ -117,6 +120,23 @@ def test_llama_mimi(loaded):
     codes = [N + 8, N + 1, N + 14, N + 31, N + 20, N + 5, N + 14, N + 63]
     assert model.sequence_from_units(streams).tokens.tolist() == [1, N + 64, *codes, N + 65]
     assert model.sequence_from_text("the lion").tokens.tolist() == [1, *text(model, "the lion")]
+
+
+def test_llama_mimi_hears_a_clip(published, tmp_path):
+    """From sound through the codec to the prompt: the codes of each frame, codebook by codebook."""
+    clip = torch.sin(torch.arange(12_000) * 0.05) * torch.linspace(0.1, 0.9, 12_000)
+    soundfile.write(tmp_path / "clip.wav", clip.numpy(), 24_000, subtype="FLOAT")
+    codec = tiny_mimi(codebook_size=16)
+    folder = published("Llama-Mimi").path
+    model = slm_lens.load(folder, unit_tokenizer=slm_lens.MimiCodes(codec, n_codebooks=4))
+    with torch.no_grad():
+        codes = codec.encode(clip[None, None], num_quantizers=4).audio_codes[0].T.tolist()
+    expected = [N + 4 * c + q for frame in codes for q, c in enumerate(frame)]
+    sequence = model.sequence_from_audio(tmp_path / "clip.wav")
+    assert sequence.tokens.tolist() == [1, N + 64, *expected, N + 65]
+    other = slm_lens.MimiCodes(tiny_mimi(codebook_size=32), n_codebooks=4)
+    with pytest.raises(slm_lens.VocabError, match=r"tokenizer has 32 units and the vocabulary 16"):
+        slm_lens.load(folder, unit_tokenizer=other)
 
 
 def test_orpheus(loaded, published):
