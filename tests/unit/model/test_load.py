@@ -192,10 +192,18 @@ class TestRefusals:
             slm_lens.load(folder, text_tokenizer=tokenizer)
 
     def test_tokenizer_larger_than_the_embedding(self, folder):
-        self.edit(folder, vocab_size=59)
+        from transformers import PreTrainedTokenizerFast
+
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        tokenizer.add_tokens(["<further>"])
         with pytest.raises(
-            slm_lens.VocabError, match=r"59 rows.*1 tokens have ids outside them \(\[59\]\)"
+            slm_lens.VocabError, match=r"60 rows.*1 tokens have ids outside them \(\[60\]\)"
         ):
+            slm_lens.load(folder, text_tokenizer=tokenizer)
+
+    def test_embedding_and_config_of_different_size(self, folder):
+        self.edit(folder, vocab_size=59)
+        with pytest.raises(ValueError, match=r"has 60 rows and its config vocab_size=59, expected"):
             slm_lens.load(folder)
 
     def test_missing_and_left_over_weights(self, folder):
