@@ -9,7 +9,7 @@ Source: slamkit (https://github.com/slp-rl/slamkit), ``tokeniser/unit_tokeniser.
 """
 
 from slm_lens.errors import VocabError
-from slm_lens.families._slamkit import MODEL_TYPE, SlamkitFamily, base_rows
+from slm_lens.families._slamkit import MODEL_TYPE, SlamkitFamily, base_config, base_rows
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
@@ -51,7 +51,7 @@ class Slam(SlamkitFamily):
             VocabError: the config names other control tokens.
         """
         d_vocab = files.number("vocab_size", at_least=FIRST_UNIT + 1)
-        named = files.config.get("base_config", {})
+        named = base_config(files)
         odd = {
             key: named[key]
             for key, wanted in (("pad_token_id", PAD), ("bos_token_id", BOUNDARY))

@@ -225,15 +225,15 @@ def sims_llama(path: Path) -> Published:
         shards="index",
         tokenizer="bytes with bos",
         with_tokenizer=False,
-        n_units=20,
+        n_units=500,
     )
     return Published(
         path=path,
         reference=logits_of(made.hf_model),
-        d_vocab=N + 22,
+        d_vocab=N + 502,
         n_text=N_BYTE_TEXT,
-        streams={"units": range(N, N + 20)},
-        markers={"speech": N + 20, "text": N + 21},
+        streams={"units": range(N, N + 500)},
+        markers={"speech": N + 500, "text": N + 501},
         specials=SPECIALS,
         load={"text_tokenizer": made.text_tokenizer},
     )

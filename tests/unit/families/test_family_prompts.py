@@ -25,9 +25,11 @@ def text(model, written):
     return model.vocab.encode_text(written)
 
 
-@pytest.mark.parametrize("layout", ["SIMS, Qwen2 base", "SIMS, Llama base"])
-def test_sims(loaded, layout):
-    model, speech, written = loaded(layout), N + 20, N + 21
+@pytest.mark.parametrize(
+    ("layout", "n_units"), [("SIMS, Qwen2 base", 20), ("SIMS, Llama base", 500)]
+)
+def test_sims(loaded, layout, n_units):
+    model, speech, written = loaded(layout), N + n_units, N + n_units + 1
     bos = [1] if "Llama" in layout else []
     units = [N + 3, N + 9, N + 3]
     assert model.sequence_from_units(UNITS).tokens.tolist() == bos + units
