@@ -20,6 +20,7 @@ check: .venv/dev
 
 bench: .venv/dev
 	$(BIN)/python benchmarks/word_lens.py
+	$(BIN)/python benchmarks/load.py
 
 clean:
 	rm -rf .venv runs

@@ -73,8 +73,18 @@ def make_model(size: Size) -> Any:
         markers={"speech": size.d_vocab - 2, "text": size.d_vocab - 1},
         encode_text=lambda written: [int(written.strip()[1:])],
     )
-    prompts = PromptFormat(size.d_vocab - 2, size.d_vocab - 1, False, True, None)
-    checkpoint = Checkpoint(hf_model, None, False, vocab, prompts, family="random")
+    prompts = PromptFormat(
+        before=(), after=(), mark_speech_only=False, mark_text_only=True, repeat_marker=True
+    )
+    checkpoint = Checkpoint(
+        hf_model,
+        tokenizer=None,
+        prepends_bos=False,
+        appends_eos=False,
+        vocab=vocab,
+        prompt_format=prompts,
+        family="random",
+    )
     return HookedSLM(checkpoint, name="random", unit_tokenizer=None)
 
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.convert import convert_kmeans
     from slm_lens.speech.hubert import HubertKMeans
     from slm_lens.speech.mfcc import MfccKMeans
+    from slm_lens.speech.mimi import MimiCodes
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
@@ -64,6 +65,7 @@ _MODULE_OF = {
     "LayerEstimate": "phases.result",
     "LogitLens": "lens.logit_lens",
     "MfccKMeans": "speech.mfcc",
+    "MimiCodes": "speech.mimi",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "PromptFormat": "families.prompt",
@@ -124,6 +126,7 @@ __all__ = [
     "LayerEstimate",
     "LogitLens",
     "MfccKMeans",
+    "MimiCodes",
     "PhaseStudy",
     "Phases",
     "PromptFormat",

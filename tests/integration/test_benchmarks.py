@@ -45,3 +45,27 @@ def test_the_ways_agree_on_the_ranks_that_both_give(monkeypatch: pytest.MonkeyPa
     assert next_last == (following[:, 0, last][:, :-1] + 1).tolist()
     assert ours("rank_current_text_max") == max_text.tolist()
     assert ours("rank_current_full_max") == max_full.tolist()
+
+
+@pytest.mark.slow
+def test_the_load_benchmark_prints_each_way_in_each_dtype():
+    command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    _, header, *rows = run.stdout.splitlines()
+    assert header.split() == [
+        "load",
+        "s",
+        "logits",
+        "s",
+        "load",
+        "ratio",
+        "logits",
+        "ratio",
+        "memory",
+    ]
+    ways = ["transformers", "with tokenizer", "transformer-lens", "slm-lens"]
+    assert [r[:28].strip() for r in rows] == [
+        f"{d}, {w}" for d in ("stored", "float32") for w in ways
+    ]
+    for row in rows:
+        assert all(float(number) > 0 for number in row[28:].split())

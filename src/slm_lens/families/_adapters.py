@@ -4,6 +4,7 @@ A live adapter stays a module of its own inside the layers that it changes, so i
 switched off and compared; merged weights run as fast as without.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,10 +46,13 @@ def add_adapter(
     weights = _adapter_weights(folder, prefix)
     training = model.training
     try:
-        config = PeftConfig.from_pretrained(str(folder))
-        config.inference_mode = True
-        peft_model = get_peft_model(model, config)
-        result: Any = set_peft_model_state_dict(peft_model, weights)
+        with warnings.catch_warnings():  # peft's own use of transformers, nothing a user can mend
+            warnings.simplefilter("ignore", FutureWarning)
+            config = PeftConfig.from_pretrained(str(folder))
+            config.inference_mode = True
+            config.base_model_name_or_path = None  # where it was trained; peft warns of others
+            peft_model = get_peft_model(model, config)
+            result: Any = set_peft_model_state_dict(peft_model, weights)
     except Exception as error:
         raise ValueError(
             f"load: the adapter in {folder} does not fit {type(model).__name__} "
@@ -63,7 +67,9 @@ def add_adapter(
         )
     assert isinstance(peft_model, PeftModel)
     inner = peft_model.merge_and_unload() if merge else peft_model.base_model.model
-    return cast(PreTrainedModel, inner.train(training))
+    bare = cast(PreTrainedModel, inner)
+    bare.requires_grad_(True)  # peft freezes what it does not train; gradients are for readers too
+    return bare.train(training)
 
 
 def _is_adapters(name: str) -> bool:

@@ -12,10 +12,11 @@ from itertools import chain
 
 import torch
 from torch import nn
-from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from slm_lens.families._foreign import foreign
+from slm_lens.families._skeleton import tied_weights
 from slm_lens.families._weights import StoredTensor, stored_dtype
 
 DeviceMap = str | dict[str, int | str | torch.device]
@@ -37,41 +38,31 @@ class Placement:
 
 
 def build_model(
-    config: PreTrainedConfig,
+    skeleton: PreTrainedModel,
     weights: dict[str, StoredTensor],
     placement: Placement,
     *,
     where: str,
-    trust_remote_code: bool = False,
 ) -> PreTrainedModel:
     """The model with its weights, in evaluation mode, with eager attention.
 
     Args:
-        config: config of the language model.
+        skeleton: the model without weights, as `make_skeleton` gives it.
         weights: its stored weights by name.
         placement: dtype and devices.
         where: whose weights they are, for messages.
-        trust_remote_code: whether classes that come with the checkpoint may be run.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: weights are missing, left over, of another shape, not finite, or the class is
-            not one that transformer-lens wraps.
+        ValueError: weights are tied in name only, or not finite; or there is no memory for them.
     """  # noqa: DOC502 (raised by the parts)
-    _check_sizes(config, weights, where)
-    with _foreign(where, "build the model from the config of"), torch.device("meta"):
-        skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(
-            config, attn_implementation="eager", trust_remote_code=trust_remote_code
-        )
-    config.architectures = [type(skeleton).__name__]
-    refuse_unsupported(config, type(skeleton).__name__, where)
-    _check_weights(where, skeleton, config, weights)
-    with _foreign(where, "load the weights of"), no_progress_bar():
+    _check_tied(skeleton, weights, where)
+    with foreign("transformers", "load the weights of", where), no_progress_bar():
         model = type(skeleton).from_pretrained(
             None,
-            config=config,
+            config=skeleton.config,
             state_dict=weights,  # pyright: ignore[reportArgumentType] (read lazily by [...])
             dtype=stored_dtype(weights) if placement.dtype is None else placement.dtype,
             attn_implementation="eager",
@@ -97,67 +88,11 @@ def twin(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, shared).eval()
 
 
-def refuse_unsupported(config: PreTrainedConfig, architecture: str, where: str) -> None:
-    """Refuse, by name, what transformer-lens 4.3 does not wrap or wraps wrongly.
-
-    Args:
-        config: config of the language model.
-        architecture: its class.
-        where: whose config it is, for messages.
-
-    Raises:
-        ValueError: the class has no adapter, or is a post-norm OPT.
-    """
-    if architecture not in SUPPORTED_ARCHITECTURES:
-        raise ValueError(
-            f"load: {where} is a {architecture}, expected a class that transformer-lens wraps. "
-            "Write an adapter and register it with ArchitectureAdapterFactory.register_adapter, "
-            "or convert the weights to a class that it has."
-        )
-    if config.model_type == "opt" and not getattr(config, "do_layer_norm_before", True):
-        raise ValueError(
-            f"load: {where} is an OPT with its norms after the blocks (OPT-350M, so TWIST-350M), "
-            "expected do_layer_norm_before=True. transformer-lens 4.3 cannot cache such a model "
-            "and it has no final norm for a lens. Use TWIST-1.3B or TWIST-7B."
-        )
-
-
-def _check_sizes(config: PreTrainedConfig, weights: Mapping[str, StoredTensor], where: str) -> None:
-    """Refuse more layers than there are weights, before that many are built."""
-    n_layers = getattr(config, "num_hidden_layers", 0)
-    if not isinstance(n_layers, int) or not 0 < n_layers <= len(weights):
-        raise ValueError(
-            f"load: the config of {where} has num_hidden_layers={n_layers!r} for {len(weights)} "
-            "weights, expected at least one weight for each layer. Do config.json and the weights "
-            "belong together?"
-        )
-
-
-def _check_weights(
-    where: str,
-    skeleton: PreTrainedModel,
-    config: PreTrainedConfig,
-    weights: dict[str, StoredTensor],
-) -> None:
-    """Refuse weights that are missing, left over, of another shape, or tied in name only."""
-    expected = {name: tuple(w.shape) for name, w in skeleton.state_dict().items()}
-    tied = dict(skeleton.all_tied_weights_keys) if config.tie_word_embeddings else {}
-    missing = sorted(set(expected) - set(weights) - set(tied))
-    unexpected = sorted(set(weights) - set(expected))
-    shapes = [
-        f"{name} {weights[name].shape} instead of {shape}"
-        for name, shape in expected.items()
-        if name in weights and weights[name].shape != shape
-    ]
-    if missing or unexpected or shapes:
-        raise ValueError(
-            f"load: the weights in {where} are not those of {type(skeleton).__name__}: missing "
-            f"{missing[:8]}, unexpected {unexpected[:8]}, of another shape {shapes[:8]}; expected "
-            "none of each. Do config.json and the weights belong together?"
-        )
+def _check_tied(skeleton: PreTrainedModel, weights: Mapping[str, StoredTensor], where: str) -> None:
+    """Refuse weights that are tied in name only."""
     untied = [
         k
-        for k, v in tied.items()
+        for k, v in tied_weights(skeleton).items()
         if k in weights and not torch.equal(weights[k].read(), weights[v].read())
     ]
     if untied:
@@ -169,7 +104,7 @@ def _check_weights(
 
 def _check_finite(model: nn.Module, where: str) -> None:
     """Refuse weights with NaN or infinity: a rank against NaN would be 1."""
-    for name, weight in model.named_parameters():
+    for name, weight in chain(model.named_parameters(), model.named_buffers()):
         if weight.device.type == "meta":  # on disk; nothing to look at
             continue
         # The sum is one pass without a mask; only if it overflowed are the entries looked at.
@@ -180,18 +115,6 @@ def _check_finite(model: nn.Module, where: str) -> None:
                 f"infinite as {weight.dtype}, expected numbers. Is the file damaged, or the dtype "
                 "too narrow (float16)? Get the file again, or load it in float32 or bfloat16."
             )
-
-
-@contextmanager
-def _foreign(where: str, doing: str) -> Iterator[None]:
-    """Say whose checkpoint it was when transformers fails on it."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(
-            f"load: transformers cannot {doing} {where} ({type(error).__name__}: {error}), "
-            "expected a config and weights that belong together. Was config.json edited?"
-        ) from error
 
 
 @contextmanager

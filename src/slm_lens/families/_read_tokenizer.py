@@ -82,8 +82,8 @@ def _from_model_file(folder: Path) -> PreTrainedTokenizerFast:
 
 def _sentencepiece(path: Path, added: dict[int, AddedToken]) -> tuple[Tokenizer, dict[str, str]]:
     """The BPE of a SentencePiece file, and the names of its control tokens."""
-    extractor = SentencePieceExtractor(str(path))
-    parts = extractor.extract(None)
+    extractor: Any = SentencePieceExtractor(str(path))
+    parts: dict[str, Any] = extractor.extract(None)
     backend = SpmConverter.build_tokenizer_from_spm_proto(
         extractor.proto, parts["vocab"], parts.get("merges")
     )

@@ -65,5 +65,6 @@ def base_config(files: CheckpointFiles) -> dict[str, Any]:
 
 def base_rows(files: CheckpointFiles) -> int | None:
     """Rows of the text model's embedding before units were added; None if not recorded."""
-    rows = files.config.get("base_config", {}).get("vocab_size")
-    return rows if isinstance(rows, int) else None
+    base = files.config.get("base_config")
+    rows = base.get("vocab_size") if isinstance(base, dict) else None
+    return rows if isinstance(rows, int) and not isinstance(rows, bool) else None

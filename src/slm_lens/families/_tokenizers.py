@@ -1,6 +1,7 @@
 """What each token of a fast text tokenizer is, and what the tokenizer adds by itself."""
 
 import re
+from collections.abc import Mapping
 
 from transformers import PreTrainedTokenizerFast
 
@@ -10,22 +11,24 @@ from slm_lens.errors import VocabError
 BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
-def control_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+def control_tokens(
+    tokenizer: PreTrainedTokenizerFast, token_ids: Mapping[str, int]
+) -> dict[str, int]:
     """Tokens that are not written text, by written form.
 
     Those that the tokenizer calls special, its token for unknown words, and added tokens in
     angle brackets, which some tokenizers leave unflagged (Qwen2.5 ``<tool_call>``). Added runs of
     spaces (GPT-NeoX) are text.
     """
-    unknown = getattr(tokenizer.backend_tokenizer.model, "unk_token", None)  # not every class
+    unknown: str | None = getattr(tokenizer.backend_tokenizer.model, "unk_token", None)
     added = {
         token_id: token.content
         for token_id, token in tokenizer.added_tokens_decoder.items()
         if token.special or (token.content[:1] == "<" and token.content[-1:] == ">")
     }
     named_ids = set(tokenizer.all_special_ids)
-    if unknown in tokenizer.get_vocab():
-        named_ids.add(tokenizer.get_vocab()[unknown])
+    if unknown is not None and unknown in token_ids:
+        named_ids.add(token_ids[unknown])
     named = {i: str(tokenizer.convert_ids_to_tokens(i)) for i in named_ids}
     return {written: i for i, written in sorted((added | named).items())}
 

@@ -1,13 +1,14 @@
 """From a description and a tokenizer to the partition of the embedding's rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
-from tokenizers import AddedToken
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from slm_lens.errors import VocabError
 from slm_lens.families._tokenizers import control_tokens, written_forms
+from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.vocab_spec import Token, Tokens, VocabSpec
 from slm_lens.vocab import SpeechTextVocab
 
@@ -32,16 +33,13 @@ class Labels(Mapping[int, str]):
         return len(self._forms)
 
 
-def make_vocab(
-    spec: VocabSpec, tokenizer: PreTrainedTokenizerFast | None, d_vocab: int, where: str
-) -> SpeechTextVocab:
+def make_vocab(spec: VocabSpec, files: CheckpointFiles, d_vocab: int) -> SpeechTextVocab:
     """The partition that a description gives.
 
     Args:
         spec: the description.
-        tokenizer: the text tokenizer; None without one. Its speech tokens are made whole tokens.
+        files: the checkpoint; its tokenizer learns to read speech tokens whole.
         d_vocab: rows of the embedding.
-        where: whose vocabulary it is, for messages.
 
     Returns:
         The partition.
@@ -50,78 +48,76 @@ def make_vocab(
         VocabError: tokens are missing or do not fit the embedding, or there is text and no
             tokenizer for it.
     """
-    if spec.has_text and tokenizer is None:
+    if spec.has_text and files.tokenizer is None:
         raise VocabError(
-            f"load: {where} has no tokenizer, expected text_tokenizer=. Give the folder of the "
-            "text tokenizer that the model was trained with."
+            f"load: {files.name} has no tokenizer, expected text_tokenizer=. Give the folder of "
+            "the text tokenizer that the model was trained with."
         )
-    token_ids = {} if tokenizer is None else tokenizer.get_vocab()
+    token_ids, tokenizer = files.token_ids, files.tokenizer
     streams = {name: stream.ids(name, token_ids) for name, stream in spec.streams.items()}
-    markers = {name: token_id(t, token_ids, where) for name, t in spec.markers.items()}
+    markers = {name: token_id(t, files) for name, t in spec.markers.items()}
     speech = {i for ids in streams.values() for i in ids} | set(markers.values())
-    if isinstance(spec.specials, Mapping):
-        specials = dict(spec.specials)
-    else:
-        specials = {t: token_id(t, token_ids, where) for t in spec.specials}
+    named = spec.specials if isinstance(spec.specials, Mapping) else {t: t for t in spec.specials}
+    specials = {t: token_id(token, files) for t, token in named.items()}
     if tokenizer is not None:
-        _make_whole(tokenizer, speech | set(specials.values()))
-        specials |= {t: i for t, i in control_tokens(tokenizer).items() if i not in speech}
-    used = set(token_ids.values()) | speech | set(specials.values())
-    text = sorted(used - speech - set(specials.values())) if spec.has_text else []
-    used_rows = speech | set(specials.values()) | set(text)
-    if used_rows and max(used_rows) >= d_vocab:
-        outside = sorted(i for i in used_rows if i >= d_vocab)
+        files.add_tokens(_pieces(tokenizer, speech | set(specials.values())))
+        control = control_tokens(tokenizer, token_ids)
+        specials |= {t: i for t, i in control.items() if i not in speech}
+    used = [*speech, *specials.values(), *(token_ids.values() if spec.has_text else ())]
+    outside = sorted({i for i in used if not 0 <= i < d_vocab})
+    if outside:
         raise VocabError(
-            f"load: {where} has {d_vocab} rows in its embedding, and {len(outside)} tokens have "
-            f"ids outside them ({outside[:8]}); expected 0 <= id < {d_vocab}. Is the tokenizer "
-            "that of this checkpoint, and the embedding resized to it?"
+            f"load: {files.name} has {d_vocab} rows in its embedding, and {len(outside)} tokens "
+            f"have ids outside them ({outside[:8]}); expected 0 <= id < {d_vocab}. Is the "
+            "tokenizer that of this checkpoint, and the embedding resized to it?"
         )
+    is_used = torch.zeros(d_vocab, dtype=torch.bool)
+    is_used[torch.tensor(used, dtype=torch.int64)] = True
+    padding = (~is_used).nonzero().flatten().tolist()
+    is_used[torch.tensor([*speech, *specials.values()], dtype=torch.int64)] = False
+    text = is_used.nonzero().flatten().tolist()
     return SpeechTextVocab(
         d_vocab=d_vocab,
         text=text,
         streams=streams,
         markers=markers,
         specials=specials,
-        padding=sorted(set(range(d_vocab)) - used_rows),
+        padding=padding,
         encode_text=_encoder(tokenizer) if tokenizer is not None and spec.has_text else None,
         labels=Labels(tokenizer, text) if tokenizer is not None and text else {},
         recycled=sorted(i for i in speech if spec.base_rows is not None and i < spec.base_rows),
     )
 
 
-def token_id(token: Token, token_ids: Mapping[str, int], where: str) -> int:
+def token_id(token: Token, files: CheckpointFiles) -> int:
     """Id of a token given by written form or by id."""
     if isinstance(token, int):
         return token
-    if token not in token_ids:
+    if token not in files.token_ids:
         raise VocabError(
-            f"load: the tokenizer of {where} has no token {token!r}, expected the one that the "
-            "model was trained with. Give it as text_tokenizer=, or give ids."
+            f"load: the tokenizer of {files.name} has no token {token!r}, expected the one that "
+            "the model was trained with. Give it as text_tokenizer=, or give ids."
         )
-    return token_ids[token]
+    return files.token_ids[token]
 
 
-def encode_tokens(
-    tokens: Tokens, tokenizer: PreTrainedTokenizerFast | None, where: str
-) -> tuple[int, ...]:
+def encode_tokens(tokens: Tokens, files: CheckpointFiles) -> tuple[int, ...]:
     """Ids of tokens given as text, as written forms, or as ids."""
-    if isinstance(tokens, str):
-        if tokenizer is None:
-            raise VocabError(
-                f"load: {where} has no tokenizer to write {tokens!r} with, expected ids."
-            )
-        return tuple(tokenizer.encode(tokens, add_special_tokens=False))
-    token_ids = {} if tokenizer is None else tokenizer.get_vocab()
-    return tuple(token_id(t, token_ids, where) for t in tokens)
+    if not isinstance(tokens, str):
+        return tuple(token_id(t, files) for t in tokens)
+    if files.tokenizer is None:
+        raise VocabError(
+            f"load: {files.name} has no tokenizer to write {tokens!r} with, expected ids."
+        )
+    return tuple(files.tokenizer.encode(tokens, add_special_tokens=False))
 
 
-def _encoder(tokenizer: PreTrainedTokenizerFast):
+def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
     return lambda written: tokenizer.encode(written, add_special_tokens=False)
 
 
-def _make_whole(tokenizer: PreTrainedTokenizerFast, ids: set[int]) -> None:
-    """Have speech and control tokens read whole, where a file lists them as ordinary pieces."""
-    whole = set(tokenizer.added_tokens_decoder)
-    pieces = [str(tokenizer.convert_ids_to_tokens(i)) for i in sorted(ids - whole)]
-    known = tokenizer.get_vocab()
-    tokenizer.add_tokens([AddedToken(p, normalized=False) for p in pieces if p in known])
+def _pieces(tokenizer: PreTrainedTokenizerFast, ids: set[int]) -> list[str]:
+    """Speech and control tokens that the tokenizer lists as ordinary pieces."""
+    ordinary = sorted(ids - set(tokenizer.added_tokens_decoder))
+    written = (tokenizer.backend_tokenizer.id_to_token(i) for i in ordinary)
+    return [t for t in written if t is not None]

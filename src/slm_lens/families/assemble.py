@@ -1,23 +1,31 @@
 """From the files of a recognised checkpoint to a loaded model that knows its vocabulary."""
 
 from pathlib import Path
+from typing import cast
 
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from slm_lens.errors import VocabError
 from slm_lens.families._adapters import add_adapter
-from slm_lens.families._hf_model import Placement, build_model, refuse_unsupported, twin
+from slm_lens.families._config_checks import refuse_quantised
+from slm_lens.families._foreign import foreign
+from slm_lens.families._hf_model import Placement, build_model, twin
+from slm_lens.families._skeleton import make_skeleton, refuse_unsupported
 from slm_lens.families._tokenizers import added_around
 from slm_lens.families._vocab import encode_tokens, make_vocab
+from slm_lens.families._weights import StoredTensor
 from slm_lens.families.checkpoint import Checkpoint
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.prompt import PromptFormat, Turn
 from slm_lens.families.vocab_spec import VocabSpec
+from slm_lens.sequence.word_span import Modality
 from slm_lens.vocab import SpeechTextVocab
-
-# More than any vocabulary has; a partition keeps a few numbers for each row.
-MAX_ROWS = 10_000_000
 
 
 def load_checkpoint(
@@ -31,7 +39,9 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Load a checkpoint of a known family.
 
-    The vocabulary is made before the weights are read, so that a wrong tokenizer is told at once.
+    Names and shapes of the weights are compared with the config first, so that no number of a
+    config makes anything large. The vocabulary is made before the weights themselves are read, so
+    that a wrong tokenizer is told at once.
 
     Args:
         files: the checkpoint.
@@ -48,21 +58,15 @@ def load_checkpoint(
         ValueError: config, weights or adapter cannot be used.
         VocabError: tokenizer and embedding do not fit.
     """  # noqa: DOC502 (raised by the parts)
+    stored, bare = _bare_model(files, family, trust_remote_code)
     spec = family.spec(files)
-    config = _config(files, family, trust_remote_code)
-    d_vocab = _d_vocab(config, files)
-    vocab = make_vocab(spec, files.tokenizer, d_vocab, files.name)
+    vocab = make_vocab(spec, files, _d_vocab(bare, files))
     prompt_format, prepends_bos, appends_eos = _prompt_format(spec, files, vocab)
-    if files.hf_model is None:
-        weights = family.weights(files)
-        hf_model = build_model(
-            config, weights, placement, where=files.name, trust_remote_code=trust_remote_code
-        )
-    else:
-        inner = family.inner_model(files)
-        refuse_unsupported(inner.config, type(inner).__name__, files.name)
-        hf_model = twin(inner)
+    if stored is None:
+        hf_model = cast(PreTrainedModel, twin(bare))
         hf_model.set_attn_implementation("eager")
+    else:
+        hf_model = build_model(bare, stored, placement, where=files.name)
     if adapter is not None:
         hf_model = add_adapter(
             hf_model, Path(adapter), prefix=family.weight_prefix(files), merge=merge_adapter
@@ -81,31 +85,47 @@ def load_checkpoint(
     )
 
 
+def _bare_model(
+    files: CheckpointFiles, family: Family, trust_remote_code: bool
+) -> tuple[dict[str, StoredTensor] | None, PreTrainedModel]:
+    """The stored weights with the model that they go into; or None with the model in memory."""
+    if files.hf_model is not None:
+        inner = family.inner_model(files)
+        refuse_unsupported(inner.config, type(inner).__name__, files.name)
+        return None, inner
+    refuse_quantised(files.config, files.name)
+    config = _config(files, family, trust_remote_code)
+    stored = family.weights(files)
+    return stored, make_skeleton(
+        config, stored, where=files.name, trust_remote_code=trust_remote_code
+    )
+
+
 def _config(files: CheckpointFiles, family: Family, trust_remote_code: bool) -> PreTrainedConfig:
     """The language model's config; from the checkpoint's own class only with consent."""
-    if files.hf_model is not None:
-        return family.inner_model(files).config
-    if trust_remote_code and "auto_map" in files.config:
-        return AutoConfig.from_pretrained(files.folder, trust_remote_code=True)
-    return family.hf_config(files)
+    if not (trust_remote_code and "auto_map" in files.config):
+        return family.hf_config(files)
+    with foreign("transformers", "run the config class that comes with", files.name):
+        return AutoConfig.from_pretrained(str(files.folder), trust_remote_code=True)
 
 
-def _d_vocab(config: PreTrainedConfig, files: CheckpointFiles) -> int:
-    """Rows of the embedding."""
-    d_vocab = getattr(config, "vocab_size", None)
-    if not isinstance(d_vocab, int) or not 0 < d_vocab < MAX_ROWS:
+def _d_vocab(model: PreTrainedModel, files: CheckpointFiles) -> int:
+    """Rows of the embedding, which transformer-lens takes from the config."""
+    rows, named = model.get_input_embeddings().weight.shape[0], model.config.vocab_size
+    if rows != named:
         raise VocabError(
-            f"load: the config of {files.name} has vocab_size={d_vocab!r}, expected the rows of "
-            f"the embedding, below {MAX_ROWS:,}. Was config.json edited?"
+            f"load: the embedding of {files.name} has {rows} rows and its config "
+            f"vocab_size={named!r}, expected the same. Use model.resize_token_embeddings, which "
+            "changes both."
         )
-    return d_vocab
+    return rows
 
 
 def _prompt_format(
     spec: VocabSpec, files: CheckpointFiles, vocab: SpeechTextVocab
 ) -> tuple[PromptFormat, bool, bool]:
     """How prompts are written, and what the tokenizer adds before and after a text by itself."""
-    tokenizer, where = files.tokenizer, files.name
+    tokenizer = files.tokenizer
     bos, appends_eos = None, False
     if tokenizer is not None and vocab.text:
         bos, appends_eos = added_around(tokenizer, _a_text_token(tokenizer, vocab))
@@ -114,16 +134,16 @@ def _prompt_format(
         before = () if bos is None else (bos,)
     return (
         PromptFormat(
-            before=encode_tokens(before, tokenizer, where),
-            after=encode_tokens(spec.after, tokenizer, where),
+            before=encode_tokens(before, files),
+            after=encode_tokens(spec.after, files),
             mark_speech_only=spec.mark_speech_only,
             mark_text_only=spec.mark_text_only,
             repeat_marker=spec.repeat_marker,
             leading_space=spec.leading_space,
             chat={
-                modality: Turn(
-                    before=encode_tokens(turn.before, tokenizer, where),
-                    after=encode_tokens(turn.after, tokenizer, where),
+                cast(Modality, modality): Turn(
+                    before=encode_tokens(turn.before, files),
+                    after=encode_tokens(turn.after, files),
                 )
                 for modality, turn in spec.chat.items()
             },
@@ -136,7 +156,7 @@ def _prompt_format(
 def _a_text_token(tokenizer: PreTrainedTokenizerFast, vocab: SpeechTextVocab) -> str:
     """Some text that is one token, to see what the tokenizer puts around it."""
     for token in vocab.text:
-        written = tokenizer.decode([token])
+        written = str(tokenizer.decode([token]))
         if written.isascii() and written.isalnum() and len(written) == 1:
             return written
     raise VocabError(

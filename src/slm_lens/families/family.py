@@ -6,12 +6,14 @@ from typing import Any, ClassVar, cast
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from slm_lens.families._config_checks import check_numbers, check_rotation
 from slm_lens.families._weights import StoredTensor
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.vocab_spec import VocabSpec
 
-# Keys of a config that say where and how a model was stored, not what it is.
-STORAGE_KEYS = (
+# Keys of a config that say how a model was stored, what a run of it returns, or what a classifier
+# made from it would tell apart; not what a language model is.
+FOREIGN_KEYS = (
     "model_type",
     "architectures",
     "auto_map",
@@ -20,6 +22,15 @@ STORAGE_KEYS = (
     "_name_or_path",
     "_attn_implementation_autoset",
     "transformers_version",
+    "return_dict",
+    "use_return_dict",
+    "output_attentions",
+    "output_hidden_states",
+    "torchscript",
+    "num_labels",
+    "id2label",
+    "label2id",
+    "problem_type",
 )
 
 
@@ -153,7 +164,7 @@ def native_config(config: dict[str, Any], where: str) -> PreTrainedConfig:
         The config.
 
     Raises:
-        ValueError: the class is not known, or refuses the entries.
+        ValueError: the class is not known or refuses the entries, or a number is out of range.
     """
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
@@ -162,16 +173,14 @@ def native_config(config: dict[str, Any], where: str) -> PreTrainedConfig:
             "transformers has. If the class comes with the checkpoint, pass "
             "trust_remote_code=True, which runs its code."
         )
-    if config.get("quantization_config") is not None:
-        raise ValueError(
-            f"load: {where} is quantised, expected weights in full or half precision, which can "
-            "be unembedded and patched. Take the checkpoint that it was made from."
-        )
-    entries = {k: v for k, v in config.items() if k not in STORAGE_KEYS}
+    entries = {k: v for k, v in config.items() if k not in FOREIGN_KEYS}
+    check_numbers(entries, where)
     try:
-        return AutoConfig.for_model(model_type, **entries)
+        made = AutoConfig.for_model(model_type, **entries)
     except Exception as error:
         raise ValueError(
             f"load: transformers makes no {model_type!r} config of {where} ({error}), expected "
             "the entries that the model was saved with. Was config.json edited?"
         ) from error
+    check_rotation(getattr(made, "rope_parameters", None), where)  # not every class has them
+    return made

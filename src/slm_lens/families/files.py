@@ -1,12 +1,12 @@
 """A checkpoint as its files describe it, read when asked for and only once."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AddedToken, PreTrainedModel, PreTrainedTokenizerFast
 
 from slm_lens._json import read_json_object
 from slm_lens.families._read_tokenizer import has_tokenizer, read_tokenizer
@@ -80,9 +80,21 @@ class CheckpointFiles:
         """Id of every token of the tokenizer by its name; empty without a tokenizer."""
         return {} if self.tokenizer is None else self.tokenizer.get_vocab()
 
-    def reread_tokens(self) -> None:
-        """Forget `token_ids` after tokens were added to `tokenizer`."""
-        self.__dict__.pop("token_ids", None)
+    def add_tokens(self, tokens: Sequence[str]) -> None:
+        """Append tokens to `tokenizer`, and make those that it has as pieces whole tokens.
+
+        Args:
+            tokens: their written forms, not normalised.
+        """
+        if self.tokenizer is None or not tokens:
+            return
+        n_before = len(self.token_ids)
+        added: list[str | AddedToken] = [AddedToken(t, normalized=False) for t in tokens]
+        self.tokenizer.add_tokens(added)
+        new = [t for t in tokens if t not in self.token_ids]
+        ids = {t: self.tokenizer.backend_tokenizer.token_to_id(t) for t in new}
+        self.__dict__["token_ids"] = dict(self.token_ids) | ids
+        assert len(self.token_ids) == n_before + len(new)
 
     @cached_property
     def weights(self) -> dict[str, StoredTensor]:

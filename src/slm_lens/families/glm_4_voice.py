@@ -13,10 +13,10 @@ arXiv:2412.02612. The conversion is checked against a forward pass in the tests.
 
 from typing import Any
 
-from transformers import GlmConfig, PreTrainedConfig
+from transformers import PreTrainedConfig
 
 from slm_lens.families._weights import StoredTensor
-from slm_lens.families.family import Family
+from slm_lens.families.family import Family, native_config
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec
@@ -133,7 +133,7 @@ class Glm4Voice(Family):
                 f"{ {k: REQUIRED[k] for k in odd} } as in GLM-4; the conversion to GlmForCausalLM "
                 "would compute something else. Is it another ChatGLM?"
             )
-        return GlmConfig(**_glm_entries(files))
+        return native_config({"model_type": "glm"} | _glm_entries(files), files.name)
 
     def weights(self, files: CheckpointFiles) -> dict[str, StoredTensor]:
         """The weights under the names of ``GlmForCausalLM``, the fused projection taken apart.

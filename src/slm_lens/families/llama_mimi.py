@@ -21,6 +21,7 @@ class LlamaMimi(Family):
     models = ("llm-jp/Llama-Mimi-1.3B", "llm-jp/Llama-Mimi-8B")
     unit_tokenizer = "Mimi (kyutai/mimi), 4 codebooks of 2,048 at 12.5 Hz, flattened by frame"
     source = "Sugiura et al. 2025, arXiv:2509.14882"
+    own_tokenizer = "MimiCodes"
 
     def specimen(self) -> CheckpointFiles:
         """Llama-Mimi's tokens.

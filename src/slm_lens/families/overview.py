@@ -56,7 +56,9 @@ def in_backticks(token: str) -> str:
 
 
 def _row(family: Family, code: Code) -> dict[str, str]:
-    described = dict.fromkeys(("speech streams", "markers", "text", "prompts"), UNKNOWN)
+    described: dict[str, str] = dict.fromkeys(
+        ("speech streams", "markers", "text", "prompts"), UNKNOWN
+    )
     specimen = family.specimen()
     if specimen is not None:
         spec = family.spec(specimen)  # first, since it may add tokens

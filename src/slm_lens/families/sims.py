@@ -8,6 +8,8 @@ Prompts: bare units; ``<text>`` and words; at every switch a marker, none at the
 continued, a prompt gets the marker of what is wanted, also when it is in that modality already.
 
 Published folders come without a tokenizer: name that of the text model (Qwen2.5-7B for SIMS-7B).
+Its size tells the ids, so the rows that it leaves have to be the 500 units and the markers: with
+another text model's tokenizer every unit would be off by some rows, and nothing else would show it.
 
 Source: slamkit (https://github.com/slp-rl/slamkit), ``tokeniser/interleaving_tokeniser.py``;
 Maimon et al. 2025, arXiv:2504.02398.
@@ -20,6 +22,7 @@ from slm_lens.families.slam import is_unit_only
 from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
+N_UNITS = 500  # of mHuBERT-25Hz, in both published models
 MARKERS = {"speech": "<speech>", "text": "<text>"}
 
 
@@ -39,7 +42,7 @@ class Sims(SlamkitFamily):
         Returns:
             Its files.
         """
-        tokens = (*(f"<Un{u}>" for u in range(500)), *MARKERS.values())
+        tokens = (*(f"<Un{u}>" for u in range(N_UNITS)), *MARKERS.values())
         return specimen_files({"model_type": MODEL_TYPE}, tokens)
 
     def why_not(self, files: CheckpointFiles) -> str | None:
@@ -97,14 +100,13 @@ def _append_units(files: CheckpointFiles) -> None:
                 "markers of the interleaved layout. Is it another model's tokenizer?"
             )
         return
-    d_vocab = files.number("vocab_size", at_least=1)
-    n_text = len(files.tokenizer)
+    d_vocab, n_text = files.number("vocab_size", at_least=1), len(files.tokenizer)
     n_units = d_vocab - n_text - len(MARKERS)
-    if n_units <= 0:
+    if n_units != N_UNITS:
         raise VocabError(
             f"load: the text tokenizer has {n_text} tokens and {files.name} has {d_vocab} rows, "
-            "expected more rows than tokens: text, units and 2 markers. Is it the tokenizer of "
-            "the text model that the training began with?"
+            f"which leaves {n_units} for units, expected {N_UNITS}. Give the tokenizer of the text "
+            "model that the training began with; for another number of units, add them to it "
+            "first, then <speech> and <text>: tokenizer.add_tokens([...])."
         )
-    files.tokenizer.add_tokens([*(f"<Un{u}>" for u in range(n_units)), *MARKERS.values()])
-    files.reread_tokens()
+    files.add_tokens([*(f"<Un{u}>" for u in range(n_units)), *MARKERS.values()])

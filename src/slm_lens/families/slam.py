@@ -9,7 +9,7 @@ Source: slamkit (https://github.com/slp-rl/slamkit), ``tokeniser/unit_tokeniser.
 """
 
 from slm_lens.errors import VocabError
-from slm_lens.families._slamkit import MODEL_TYPE, SlamkitFamily, base_rows
+from slm_lens.families._slamkit import MODEL_TYPE, SlamkitFamily, base_config, base_rows
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
@@ -33,7 +33,7 @@ class Slam(SlamkitFamily):
         Returns:
             Its files.
         """
-        base = {"vocab_size": 151_936}
+        base = {"model_type": "qwen2", "vocab_size": 151_936}
         return specimen_files({"model_type": MODEL_TYPE, "vocab_size": 502, "base_config": base})
 
     def why_not(self, files: CheckpointFiles) -> str | None:
@@ -62,7 +62,7 @@ class Slam(SlamkitFamily):
             VocabError: the config names other control tokens.
         """
         d_vocab = files.number("vocab_size", at_least=FIRST_UNIT + 1)
-        named = files.config.get("base_config", {})
+        named = base_config(files)
         odd = {
             key: named[key]
             for key, wanted in (("pad_token_id", PAD), ("bos_token_id", BOUNDARY))

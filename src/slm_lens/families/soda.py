@@ -30,6 +30,7 @@ class Soda(Family):
     models = ("soda-research/soda-135m-base", "soda-research/soda-4b-base")
     unit_tokenizer = "Mimi (kyutai/mimi), 8 codebooks of 2,048 at 12.5 Hz, flattened by frame"
     source = "https://soda-audio.github.io"
+    own_tokenizer = "MimiCodes"
 
     def specimen(self) -> CheckpointFiles:
         """SODA's markers and the characters of 8 codebooks.

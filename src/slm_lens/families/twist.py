@@ -71,11 +71,12 @@ class Twist(Family):
                 f"expected room for {N_UNITS} units. With another number of units, describe the "
                 "layout: vocab_spec=VocabSpec(...)."
             )
-        controls = {}
+        units = range(offset, offset + N_UNITS)
+        controls: dict[str, int] = {}
         for key in CONTROLS:
             token = files.config.get(key)
-            inside = isinstance(token, int) and 0 <= token < d_vocab
-            if inside and not offset <= token < offset + N_UNITS and token not in controls.values():
+            taken = token in units or token in controls.values()
+            if isinstance(token, int) and 0 <= token < d_vocab and not taken:
                 controls[f"<{key.removesuffix('_token_id')}>"] = token
         unit = StreamSpec(offset=offset, count=N_UNITS, frame_rate_hz=25, deduplicated=True)
         return VocabSpec(streams={"units": unit}, specials=controls, has_text=False, before=())

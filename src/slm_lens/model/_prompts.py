@@ -6,9 +6,9 @@ from typing import TypedDict
 from slm_lens.errors import VocabError
 from slm_lens.families.prompt import PromptFormat
 from slm_lens.sequence.sequence import SpeechTextSequence
-from slm_lens.sequence.streams import SpeechUnits
 from slm_lens.sequence.word_span import MODALITIES, Modality
 from slm_lens.speech.alignment import Alignment
+from slm_lens.speech.units import SpeechUnits
 from slm_lens.vocab import SpeechTextVocab
 
 

@@ -85,7 +85,7 @@ def convert_checkpoint(
         assert files.folder is not None
         if (files.folder / UNIT_TOKENIZER_FILE).is_file():
             unit_tokenizer = cast(Any, load_unit_tokenizer(files.folder))
-            unit_tokenizer.save(part)  # with its encoder; both kinds that a folder holds have it
+            unit_tokenizer.save(part)  # with its encoder; every kind has it
     return out
 
 

@@ -17,16 +17,16 @@ from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from slm_lens.errors import VocabError
+from slm_lens.families._foreign import foreign
 from slm_lens.families.checkpoint import Checkpoint
 from slm_lens.families.prompt import PromptFormat
 from slm_lens.families.vocab_spec import VocabSpec
 from slm_lens.model._prompts import interleaved_prompt, spoken_prompt, written_prompt
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.sequence import SpeechTextSequence
-from slm_lens.sequence.streams import SpeechUnits
 from slm_lens.sequence.word_span import Modality
 from slm_lens.speech.alignment import Alignment
-from slm_lens.speech.units import UnitTokenizer
+from slm_lens.speech.units import SpeechUnits, UnitTokenizer
 from slm_lens.vocab import SpeechTextVocab, WordPolicy
 
 
@@ -68,6 +68,7 @@ class HookedSLM(TransformerBridge):
 
     Raises:
         VocabError: the unit tokenizer and the vocabulary disagree on the number of units.
+        ValueError: transformer-lens cannot wrap the model.
     """
 
     vocab: SpeechTextVocab
@@ -86,9 +87,22 @@ class HookedSLM(TransformerBridge):
                 f"vocabulary {n_units}, expected the same. Are text tokenizer and unit tokenizer "
                 f"those that {name} was trained with?"
             )
+        with foreign("transformer-lens", "wrap the model of", name):
+            self._wrap(checkpoint, name)
+        self.vocab = checkpoint.vocab
+        self.prompt_format = checkpoint.prompt_format
+        self.vocab_spec = checkpoint.spec
+        self.word_policy = checkpoint.word_policy
+        self.random_weights_seed = None
+        self._source = _Source(name, checkpoint.family, checkpoint.adapter, unit_tokenizer)
+
+    def _wrap(self, checkpoint: Checkpoint, name: str) -> None:
+        """Become the bridge of a checkpoint's model.
+
+        As `build_bridge_from_module`, which always makes the base class and may reload the
+        tokenizer from its folder, and so drop units that were added to it in memory.
+        """
         hf_model = checkpoint.hf_model
-        # As `build_bridge_from_module`, which always makes the base class and may reload the
-        # tokenizer from its folder, and so drop units that were added to it in memory.
         adapter = ArchitectureAdapterFactory.select_architecture_adapter(
             build_bridge_config_from_hf(
                 hf_model.config, type(hf_model).__name__, name, hf_model.dtype
@@ -102,12 +116,6 @@ class HookedSLM(TransformerBridge):
         adapter.prepare_model(hf_model)
         with no_init_weights():  # for fused projections it makes layers, and would fill them first
             super().__init__(hf_model, adapter, checkpoint.tokenizer)
-        self.vocab = checkpoint.vocab
-        self.prompt_format = checkpoint.prompt_format
-        self.vocab_spec = checkpoint.spec
-        self.word_policy = checkpoint.word_policy
-        self.random_weights_seed = None
-        self._source = _Source(name, checkpoint.family, checkpoint.adapter, unit_tokenizer)
 
     @property
     def unit_tokenizer(self) -> UnitTokenizer:

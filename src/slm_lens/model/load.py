@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 from transformer_lens.utilities.multi_gpu import resolve_device_map
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from slm_lens.families._hf_model import DeviceMap, Placement
 from slm_lens.families.assemble import load_checkpoint
@@ -81,7 +82,7 @@ def load(
     """  # noqa: DOC502 (raised by the parts)
     if isinstance(source, nn.Module):
         _refuse_for_memory(device, device_map, n_devices, max_memory, revision)
-        place, name = source, type(source).__name__
+        place, name = cast(PreTrainedModel, source), type(source).__name__
     else:
         place, name = find_folder(source, revision=revision), str(source)
     files, known = open_checkpoint(
@@ -115,15 +116,21 @@ def _placement(
     """Devices as TransformerLens resolves them; without a choice, the CPU."""
     if device is not None:
         _check_device(device)
-    shared_out, memory = resolve_device_map(
-        n_devices,
-        device_map,  # pyright: ignore[reportArgumentType] (torch.device is taken too)
-        device,
-        None if max_memory is None else dict(max_memory),  # pyright: ignore[reportArgumentType]
-    )
+    try:
+        shared_out, memory = resolve_device_map(
+            n_devices,
+            device_map,  # pyright: ignore[reportArgumentType] (torch.device is taken too)
+            device,
+            None if max_memory is None else dict(max_memory),  # pyright: ignore[reportArgumentType]
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"load: got device={device!r}, device_map={device_map!r}, n_devices={n_devices}: "
+            f"{error} Expected one of them, and devices that this machine has."
+        ) from error
     if shared_out is None:
         shared_out = {"": "cpu" if device is None else str(torch.device(device))}
-    return Placement(dtype, shared_out, memory)
+    return Placement(dtype, cast(DeviceMap, shared_out), memory)
 
 
 def _check_device(device: str | torch.device) -> None:

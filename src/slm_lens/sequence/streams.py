@@ -22,11 +22,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 from slm_lens.errors import VocabError
-from slm_lens.speech.units import Units
+from slm_lens.speech.units import SpeechUnits, Units
 from slm_lens.vocab import SpeechTextVocab
-
-SpeechUnits = Units | Mapping[str, Units]
-"""Units of one clip, or all its speech streams by name (``"units"`` among them)."""
 
 # Encoders of one clip drop its end differently, each up to a frame and its receptive field.
 STREAM_TOLERANCE_FRAMES = 2

@@ -1,6 +1,7 @@
 """A unit tokenizer from its folder, whichever kind it is.
 
-``unit_tokenizer.json`` names the kind; ``centroids.safetensors`` lies beside it.
+``unit_tokenizer.json`` names the kind; what it needs lies beside it, such as
+``centroids.safetensors``.
 """
 
 import json
@@ -10,16 +11,17 @@ from slm_lens.speech.centroids import CENTROIDS_FILE
 from slm_lens.speech.units import UnitTokenizer
 
 UNIT_TOKENIZER_FILE = "unit_tokenizer.json"
-UNIT_TOKENIZER_KINDS = ("hubert_kmeans", "mfcc_kmeans")
+UNIT_TOKENIZER_KINDS = ("hubert_kmeans", "mfcc_kmeans", "mimi")
 
 
 def load_unit_tokenizer(folder: str | Path) -> UnitTokenizer:
     """Load the unit tokenizer that a folder holds.
 
     Args:
-        folder: has ``unit_tokenizer.json`` and ``centroids.safetensors``. The kind
+        folder: has ``unit_tokenizer.json`` and, of a k-means, ``centroids.safetensors``. The kind
             ``"hubert_kmeans"`` has the keys ``hubert`` (folder of the encoder, from here or
-            absolute), ``layer`` and ``dedup``; ``"mfcc_kmeans"`` is read by `MfccKMeans`.
+            absolute), ``layer`` and ``dedup``; ``"mimi"`` has ``mimi`` (folder of the codec) and
+            ``n_codebooks``; ``"mfcc_kmeans"`` is read by `MfccKMeans`.
 
     Returns:
         The tokenizer, on the CPU.
@@ -55,6 +57,11 @@ def load_unit_tokenizer(folder: str | Path) -> UnitTokenizer:
             layer=about["layer"],
             dedup=about["dedup"],
         )
+    if kind == "mimi":
+        from slm_lens.speech.mimi import MimiCodes
+
+        _require(file, about, {"mimi": str, "n_codebooks": int})
+        return MimiCodes.from_folder(folder / about["mimi"], n_codebooks=about["n_codebooks"])
     raise LookupError(
         f"load_unit_tokenizer: got kind {kind!r} in {file}, expected one of "
         f"{', '.join(UNIT_TOKENIZER_KINDS)}. Correct the file."

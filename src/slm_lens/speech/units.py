@@ -4,6 +4,7 @@
 long each run lasted, so any unit can be placed in seconds again.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -121,12 +122,16 @@ class Units:
         return self.ids.numel()
 
 
+SpeechUnits = Units | Mapping[str, Units]
+"""Units of one clip, or all its speech streams by name (``"units"`` among them)."""
+
+
 @runtime_checkable
 class UnitTokenizer(Protocol):
     """What turns sound into units.
 
     Attributes:
-        n_units: how many distinct units there are.
+        n_units: how many distinct units there are, in the stream ``"units"``.
         sample_rate_hz: the sample rate that `encode` expects.
         frame_rate_hz: encoder frames per second.
         dedup: whether `encode` collapses runs of one unit.
@@ -137,6 +142,6 @@ class UnitTokenizer(Protocol):
     frame_rate_hz: float
     dedup: bool
 
-    def encode(self, waveform: Float[Tensor, " n_samples"]) -> Units:
-        """Units of one mono clip at `sample_rate_hz`."""
+    def encode(self, waveform: Float[Tensor, " n_samples"]) -> SpeechUnits:
+        """Units of one mono clip at `sample_rate_hz`, or several streams of it by name."""
         ...

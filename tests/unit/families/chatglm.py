@@ -100,7 +100,8 @@ class ChatGLM(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits."""
-        x = self.transformer["embedding"]["word_embeddings"](tokens)
-        for block in self.transformer["encoder"]["layers"]:
+        x = self.get_submodule("transformer.embedding.word_embeddings")(tokens)
+        for block in self.get_submodule("transformer.encoder.layers").children():
             x = block(x)
-        return self.transformer["output_layer"](self.transformer["encoder"]["final_layernorm"](x))
+        x = self.get_submodule("transformer.encoder.final_layernorm")(x)
+        return self.get_submodule("transformer.output_layer")(x)

@@ -17,9 +17,9 @@ import torch
 from chatglm import ChatGLM
 from safetensors.torch import save_file
 from slamkit_folders import byte_tokenizer, write_slamkit_folder
-from tokenizers import AddedToken
 from torch import Tensor
 from transformers import (
+    AddedToken,
     LlamaConfig,
     LlamaForCausalLM,
     OPTConfig,
@@ -178,7 +178,8 @@ def write_sentencepiece(path: Path, symbols: list[str], vocab_size: int = 330) -
 def _proto(content: bytes) -> Any:
     from transformers.convert_slow_tokenizer import import_protobuf
 
-    proto = import_protobuf().ModelProto()
+    pb2: Any = import_protobuf()
+    proto = pb2.ModelProto()
     proto.ParseFromString(content)
     return proto
 
@@ -186,7 +187,10 @@ def _proto(content: bytes) -> Any:
 def llama_3_tokenizer(path: Path, added: list[str], *, special: bool = True) -> dict[str, int]:
     """A byte-level tokenizer with a bos that it puts by itself, and added tokens; saved."""
     tokenizer = byte_tokenizer(bos=True, puts_bos=True)
-    tokenizer.add_tokens([AddedToken(t, special=special, normalized=False) for t in added])
+    whole: list[str | AddedToken] = [
+        AddedToken(t, special=special, normalized=False) for t in added
+    ]
+    tokenizer.add_tokens(whole)
     tokenizer.save_pretrained(path)
     return tokenizer.get_vocab()
 
@@ -221,15 +225,15 @@ def sims_llama(path: Path) -> Published:
         shards="index",
         tokenizer="bytes with bos",
         with_tokenizer=False,
-        n_units=20,
+        n_units=500,
     )
     return Published(
         path=path,
         reference=logits_of(made.hf_model),
-        d_vocab=N + 22,
+        d_vocab=N + 502,
         n_text=N_BYTE_TEXT,
-        streams={"units": range(N, N + 20)},
-        markers={"speech": N + 20, "text": N + 21},
+        streams={"units": range(N, N + 500)},
+        markers={"speech": N + 500, "text": N + 501},
         specials=SPECIALS,
         load={"text_tokenizer": made.text_tokenizer},
     )
@@ -427,9 +431,12 @@ def soda(path: Path) -> Published:
     named = ["<|begin_of_text|>", "<|end_of_text|>", "<|text_start|>", "<|text_end|>"]
     named += ["<|audio_start|>", "<|audio_end|>"]
     tokenizer = byte_tokenizer(bos=False, puts_bos=False)
-    tokenizer.add_tokens([AddedToken(t, special=True, normalized=False) for t in named])
     codes = [chr(0xE000 + k) for k in range(8 * 2048)]
-    tokenizer.add_tokens([AddedToken(t, special=False, normalized=False) for t in codes])
+    whole: list[str | AddedToken] = [
+        *(AddedToken(t, special=True, normalized=False) for t in named),
+        *(AddedToken(t, special=False, normalized=False) for t in codes),
+    ]
+    tokenizer.add_tokens(whole)
     tokenizer.save_pretrained(path)
     d_vocab = N + 6 + 16_384 + 6
     model = hf_model(Qwen3Config, Qwen3ForCausalLM, d_vocab, tie_word_embeddings=False, head_dim=8)

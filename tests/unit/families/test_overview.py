@@ -55,7 +55,9 @@ def test_a_row_says_what_a_loaded_model_does(published, loaded, layout):
     assert ("speech (marked)" in row["prompts"]) == prompt.mark_speech_only
     assert ("text (marked)" in row["prompts"]) == prompt.mark_text_only
     assert ("chat" in row["prompts"]) == bool(prompt.chat)
-    assert list(family.spec(family.specimen()).streams) == list(vocab.streams)
+    specimen = family.specimen()
+    assert specimen is not None
+    assert list(family.spec(specimen).streams) == list(vocab.streams)
 
 
 def test_own_tokenizers_are_classes_of_the_package():

@@ -10,10 +10,14 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from folders import SENTENCES, hf_model, llama_3_tokenizer, own_weights, write_config
 from folders import write_safetensors as write_weights
+from tiny_mimi import tiny_mimi
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 import slm_lens
@@ -59,6 +63,7 @@ def checkpoints(published, tmp_path, monkeypatch):
         "spirit-lm-base-7b": published("Spirit LM base").path,
         "zai-org/glm-4-voice-9b": published("GLM-4-Voice").path,
         "llm-jp/Llama-Mimi-1.3B": published("Llama-Mimi").path,
+        "canopylabs/orpheus-3b-0.1-pretrained": published("Orpheus").path,
     }
     for name, path in names.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -70,9 +75,9 @@ def checkpoints(published, tmp_path, monkeypatch):
 def write_adapter(checkpoint: Path, out: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    model = AutoModelForCausalLM.from_pretrained(checkpoint)
+    model: Any = AutoModelForCausalLM.from_pretrained(checkpoint)
     lora = LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
-    get_peft_model(model, lora).save_pretrained(out)
+    get_peft_model(model, lora).save_pretrained(str(out))
 
 
 # peft asks transformers for a name that is on its way out, and misses the base model's name.
@@ -80,25 +85,29 @@ def write_adapter(checkpoint: Path, out: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
 def test_every_way_to_load_runs(checkpoints):
     write_adapter(checkpoints / "llm-jp/Llama-Mimi-1.3B", checkpoints / "my-lora")
+    tiny_mimi(codebook_size=16).save_pretrained(checkpoints / "kyutai/mimi")
+    soundfile.write("clip.wav", np.sin(np.arange(8_000) / 20), 16_000)
     names = {}
     loading = blocks(section("## Load one"), "python no-run")
-    assert len(loading) == 8
+    assert len(loading) == 9
     for code in loading:
         exec(compile(code, "families.md", "exec"), names)
     families = {n: m.provenance.family for n, m in names.items() if hasattr(m, "provenance")}
     assert families == {
-        "model": "glm-4-voice",
+        "model": "llama-mimi",
         "slam": "slam",
         "twist": "twist",
         "spirit": "spirit-lm",
         "glm": "glm-4-voice",
         "merged": "llama-mimi",
         "live": "llama-mimi",
+        "orpheus": "orpheus",
     }
-    assert names["model"].provenance.dtype == "bfloat16"
+    assert names["model"].unit_tokenizer is names["codec"]
     assert names["live"].provenance.adapter == "my-lora (live)"
-    assert names["prompt"].words[0].word == "what"
-    assert len(names["sequence"]) == 1 + 1 + 2 * 4 + 1  # bos, markers, two frames
+    # bos, marker, 7 frames of 4 codes (half a second at 12.5 Hz, rounded up), marker
+    assert len(names["sequence"]) == 1 + 1 + 7 * 4 + 1
+    assert len(names["prompt"]) == 1 + 2 * 7  # marker, two frames, no end
 
 
 def test_the_conversion_runs(checkpoints):
@@ -182,7 +191,7 @@ def test_a_family_of_another_package_is_found(tmp_path):
 
 def test_a_class_can_be_handed_over(tmp_path):
     (module,) = blocks(section("### Write a family"), "python")
-    names = {"__name__": "echo_speech"}
+    names: dict[str, Any] = {"__name__": "echo_speech"}
     exec(compile(module, "families.md", "exec"), names)
     write_echo(tmp_path / "echo-1b")
     model = slm_lens.load(tmp_path / "echo-1b", family=names["EchoSpeech"]())

@@ -7,7 +7,8 @@ from handmade import PROVENANCE, word_table
 from tiny_speech import make_hf_model
 
 from slm_lens.errors import VocabError
-from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+from slm_lens.families.checkpoint import Checkpoint
+from slm_lens.families.prompt import PromptFormat
 from slm_lens.lens.logit_lens import LogitLens, residual_stack
 from slm_lens.lens.targets import TargetPlan
 from slm_lens.lens.word_lens import word_lens
@@ -54,9 +55,16 @@ def model():
     checkpoint = Checkpoint(
         hf_model=make_hf_model(d_vocab=D_VOCAB),
         tokenizer=None,
+        prepends_bos=False,
         appends_eos=False,
         vocab=make_unit_vocab(),
-        prompt_format=PromptFormat(None, None, False, False, BOS),
+        prompt_format=PromptFormat(
+            before=(BOS,),
+            after=(BOS,),
+            mark_speech_only=False,
+            mark_text_only=False,
+            repeat_marker=False,
+        ),
         family="slam",
     )
     return HookedSLM(checkpoint, name="unit lm", unit_tokenizer=None)
@@ -131,7 +139,7 @@ def test_a_vocabulary_with_text_is_not_refused(vocab):
 
 
 def test_units_become_a_prompt(model):
-    sequence = model.sequence_from_units(UNITS, WORD)
+    sequence = model.sequence_from_units(UNITS, WORD, continue_in="speech")
     assert sequence.tokens.tolist() == TOKENS[0].tolist()
     assert sequence.kinds == ("special",) + ("speech",) * 4
     # Units end at 0.04, 0.12, 0.16 and 0.28 s; the word ends at 0.1 s.

@@ -22,8 +22,9 @@ from slm_lens.lens.targets import N_NEAREST, TargetPlan
 from slm_lens.lens.word_lens import read_word_lens, word_lens
 from slm_lens.phases.measure import measure_phases
 from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS, word_type
-from slm_lens.sequence.sequence import Modality, SpeechTextSequence, WordSpan
+from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.utterance import Utterance
+from slm_lens.sequence.word_span import Modality, WordSpan
 
 OPTIONS = {"function_words": FUNCTION, "policy": "whole_word", "n_draws": 4, "seed": 5}
 

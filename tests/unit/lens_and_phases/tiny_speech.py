@@ -45,8 +45,9 @@ def make_vocab():
 
 def make_utterances(n, seed, *, max_words=7):
     """Spoken sentences of random words of 1-4 units; one word has no unit, one no token."""
-    from slm_lens.sequence.sequence import SpeechTextSequence, WordSpan
+    from slm_lens.sequence.sequence import SpeechTextSequence
     from slm_lens.sequence.utterance import Utterance
+    from slm_lens.sequence.word_span import WordSpan
 
     rng = np.random.default_rng(seed)
     utterances = []
@@ -88,16 +89,23 @@ def make_hf_model(seed=0, *, n_layers=3, d_vocab=D_VOCAB):
 
 
 def wrap(hf, vocab) -> Any:
-    from slm_lens.families.checkpoint import Checkpoint, PromptFormat
+    from slm_lens.families.checkpoint import Checkpoint
+    from slm_lens.families.prompt import PromptFormat
     from slm_lens.model.hooked import HookedSLM
 
-    speech, text = vocab.markers.get("speech"), vocab.markers.get("text")
     checkpoint = Checkpoint(
         hf_model=hf,
         tokenizer=None,
+        prepends_bos=False,
         appends_eos=False,
         vocab=vocab,
-        prompt_format=PromptFormat(speech, text, False, text is not None, None),
+        prompt_format=PromptFormat(
+            before=(),
+            after=(),
+            mark_speech_only=False,
+            mark_text_only="text" in vocab.markers,
+            repeat_marker=True,
+        ),
         family="by hand",
     )
     return HookedSLM(checkpoint, name="tiny", unit_tokenizer=None)

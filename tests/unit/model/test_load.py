@@ -87,7 +87,7 @@ def test_device_is_where_the_weights_are(tiny_folder):
 
 
 def test_a_tokenizer_from_elsewhere_gives_the_same_vocabulary(slamkit_folder):
-    options = {"architecture": "llama", "tokenizer": "bytes with bos"}
+    options = {"architecture": "llama", "tokenizer": "bytes with bos", "n_units": 500}
     own = slm_lens.load(slamkit_folder(**options).path)
     bare = slamkit_folder(**options, with_tokenizer=False)
     for given in (bare.text_tokenizer, own.tokenizer):
@@ -102,7 +102,7 @@ def test_a_tokenizer_from_elsewhere_gives_the_same_vocabulary(slamkit_folder):
 def test_a_given_tokenizer_object_is_not_changed(slamkit_folder):
     from transformers import PreTrainedTokenizerFast
 
-    folder = slamkit_folder(with_tokenizer=False)
+    folder = slamkit_folder(with_tokenizer=False, n_units=500)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder.text_tokenizer)
     slm_lens.load(folder.path, text_tokenizer=tokenizer)
     assert len(tokenizer) == folder.n_text_tokens
@@ -192,10 +192,18 @@ class TestRefusals:
             slm_lens.load(folder, text_tokenizer=tokenizer)
 
     def test_tokenizer_larger_than_the_embedding(self, folder):
-        self.edit(folder, vocab_size=59)
+        from transformers import PreTrainedTokenizerFast
+
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        tokenizer.add_tokens(["<further>"])
         with pytest.raises(
-            slm_lens.VocabError, match=r"59 rows.*1 tokens have ids outside them \(\[59\]\)"
+            slm_lens.VocabError, match=r"60 rows.*1 tokens have ids outside them \(\[60\]\)"
         ):
+            slm_lens.load(folder, text_tokenizer=tokenizer)
+
+    def test_embedding_and_config_of_different_size(self, folder):
+        self.edit(folder, vocab_size=59)
+        with pytest.raises(ValueError, match=r"has 60 rows and its config vocab_size=59, expected"):
             slm_lens.load(folder)
 
     def test_missing_and_left_over_weights(self, folder):

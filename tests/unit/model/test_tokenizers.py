@@ -91,7 +91,7 @@ def test_control_tokens_are_not_text():
     tokenizer.backend_tokenizer.add_special_tokens(["<|reserved|>"])
     tokenizer.add_tokens(["<tool_call>", "    "])
     # <unk> is named only by the model inside; the run of spaces is text, as in GPT-NeoX.
-    assert control_tokens(tokenizer) == {
+    assert control_tokens(tokenizer, tokenizer.get_vocab()) == {
         "<unk>": 0,
         "<pad>": 1,
         "<eos>": 2,

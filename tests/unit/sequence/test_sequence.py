@@ -107,6 +107,9 @@ class TestText:
         ]
         assert sequence.words[0].start_s is None
 
+    def test_no_words(self):
+        assert SpeechTextSequence.from_text([], VOCAB, marker=True).tokens.tolist() == [TEXT]
+
     def test_a_word_of_several_pieces(self):
         # Not a word of the vocabulary, so " t" and letters.
         sequence = SpeechTextSequence.from_text(["tiralli", "lion"], VOCAB, marker=False)
@@ -305,17 +308,17 @@ class TestMarkersInPairs:
         assert spans(sequence)[2:] == [("lives", "speech", 3, 4), ("in", "text", 4, 5)]
 
     def test_ids_outside_the_embedding_are_refused(self):
-        for around in ({"before": [1, 60]}, {"after": [-1]}):
-            with pytest.raises(
-                VocabError, match=r"ids \[(60|-1)\] in `before` or `after`.*d_vocab=60"
-            ):
-                SpeechTextSequence.from_speech(UNITS, None, VOCAB, marker=False, **around)
+        message = r"ids \[(60|-1)\] in `before` or `after`, expected 0 <= id < d_vocab=60"
+        with pytest.raises(VocabError, match=message):
+            SpeechTextSequence.from_speech(UNITS, None, VOCAB, marker=False, before=[1, 60])
+        with pytest.raises(VocabError, match=message):
+            SpeechTextSequence.from_text(["the"], VOCAB, marker=False, after=[-1])
 
 
 class TestLeadingSpace:
     def test_the_first_word_of_a_run_goes_without(self):
         # " the" is one token; "the" is spelled, since the tokenizer has words with a space alone.
-        spelled = TOKENIZER.convert_tokens_to_ids(["l", "i", "v", "e", "s"])
+        spelled = [TOKENIZER.get_vocab()[c] for c in "lives"]
         sequence = SpeechTextSequence.from_text(
             ["lives", "in"], VOCAB, marker=True, leading_space=False
         )
@@ -327,7 +330,7 @@ class TestLeadingSpace:
         sequence = SpeechTextSequence.interleave(
             UNITS, two, VOCAB, spoken=[True, False], leading_space=False
         )
-        in_letters = TOKENIZER.convert_tokens_to_ids(["i", "n"])
+        in_letters = [TOKENIZER.get_vocab()[c] for c in "in"]
         assert sequence.tokens.tolist() == [SPEECH, UN0 + 4, TEXT, *in_letters]
 
 

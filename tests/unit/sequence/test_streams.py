@@ -133,6 +133,11 @@ class TestRefusals:
             with pytest.raises(VocabError, match=rf"missing: \{missing}. Give"):
                 merge_streams(some, VOCAB)
 
+    def test_a_vocabulary_without_units(self):
+        other = SpeechTextVocab(d_vocab=6, text=[], streams={"pitch": range(6)})
+        with pytest.raises(VocabError, match=r"missing: \['units'\]"):
+            merge_streams({"pitch": STREAMS["pitch"]}, other)
+
     def test_an_unknown_stream(self):
         with pytest.raises(VocabError, match=r"\['style', 'pitch', 'units'\]; unknown: \['f0'\]"):
             merge_streams({**STREAMS, "f0": UNITS}, VOCAB)

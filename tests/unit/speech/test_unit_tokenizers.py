@@ -27,7 +27,7 @@ def test_a_folder_without_the_file_is_refused(tmp_path):
         load_unit_tokenizer(tmp_path)
 
 
-@pytest.mark.parametrize("about", [{"kind": "mimi"}, {}])
+@pytest.mark.parametrize("about", [{"kind": "snac"}, {}])
 def test_an_unknown_kind_lists_the_valid_ones(tmp_path, about):
     (tmp_path / "unit_tokenizer.json").write_text(json.dumps(about))
     with pytest.raises(LookupError, match=r"got kind .*expected one of hubert_kmeans, mfcc_kmeans"):

@@ -1,0 +1,107 @@
+"""Entries of a config that transformers takes, and with which a model would compute nonsense.
+
+Types and sizes are transformers' to check, and shapes are compared with the weights. What is left
+are numbers that change no shape: transformers only warns of them, fails in the first forward pass,
+or gives NaN.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+POSITIVE = {"rope_theta", "factor", "partial_rotary_factor", "original_max_position_embeddings"}
+NOT_NEGATIVE = {
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "low_freq_factor",
+    "high_freq_factor",
+    "mscale",
+    "mscale_all_dim",
+}
+LISTS = {"short_factor", "long_factor"}
+
+
+def refuse_quantised(config: Mapping[str, Any], where: str) -> None:
+    """Refuse a config that says that the weights are quantised, at any depth.
+
+    Args:
+        config: its entries, as in ``config.json``.
+        where: whose config it is, for the message.
+
+    Raises:
+        ValueError: it does.
+    """
+    for path, value in _entries(config):
+        if path.split(".")[-1] in ("quantization_config", "compression_config") and value:
+            raise ValueError(
+                f"load: {where} is quantised ({path} in its config), expected weights in full or "
+                "half precision, which can be unembedded and patched. Take the checkpoint that it "
+                "was made from."
+            )
+
+
+def check_numbers(config: Mapping[str, Any], where: str) -> None:
+    """Refuse numbers that no model has.
+
+    Args:
+        config: its entries, as in ``config.json``.
+        where: whose config it is, for the message.
+
+    Raises:
+        ValueError: NaN or infinity, a whole number beyond 64 bits, or an epsilon of a norm below
+            zero.
+    """
+    for path, value in _entries(config):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        below = path.endswith(("eps", "epsilon")) and value < 0
+        if below or not math.isfinite(value) or (isinstance(value, int) and abs(value) >= 2**63):
+            raise ValueError(
+                f"load: the config of {where} has {path}={value!r}, expected a finite number"
+                f"{' of at least 0' if below else ''}. Was config.json edited?"
+            )
+
+
+def check_rotation(parameters: object, where: str) -> None:
+    """Refuse settings of rotary positions that transformers only warns of.
+
+    Args:
+        parameters: ``rope_parameters`` of a config, for all layers or for each type of layer.
+        where: whose config it is, for the message.
+
+    Raises:
+        ValueError: a setting is no number or list of numbers, or out of its range.
+    """
+    if not isinstance(parameters, Mapping):
+        return
+    nested = [v for v in parameters.values() if isinstance(v, Mapping)]
+    for settings in [parameters, *nested]:
+        lengths = {len(v) for k, v in settings.items() if k in LISTS and isinstance(v, list)}
+        odd = {k: v for k, v in settings.items() if not _suits(k, v)}
+        if odd or len(lengths) > 1:
+            raise ValueError(
+                f"load: the config of {where} has the rotary settings {odd or dict(settings)}, "
+                "expected positive numbers, partial_rotary_factor at most 1, and factors in lists "
+                "of one length. Was config.json edited?"
+            )
+
+
+def _suits(name: str, value: object) -> bool:
+    """Whether a rotary setting is of its kind; None leaves it to transformers."""
+    if value is None or name not in POSITIVE | NOT_NEGATIVE | LISTS:
+        return True
+    if name in LISTS:
+        return isinstance(value, list) and all(_suits("factor", v) for v in value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    most = 1 if name == "partial_rotary_factor" else math.inf
+    return 0 <= value <= most and (value > 0 or name in NOT_NEGATIVE)
+
+
+def _entries(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Entries with their dotted paths, those of nested objects too; lists stay whole."""
+    for key, value in config.items():
+        yield path + key, value
+        if isinstance(value, Mapping):
+            yield from _entries(value, f"{path}{key}.")
