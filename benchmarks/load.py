@@ -1,20 +1,27 @@
-"""Loading a checkpoint: four ways, side by side in one run.
+"""Loading a checkpoint: with and without its tokenizer, side by side in one run.
 
-* **transformers**: ``AutoModelForCausalLM.from_pretrained`` alone;
-* **with tokenizer**: and the tokenizer, as anybody needs it;
+Weights alone:
+
+* **transformers**: ``AutoModelForCausalLM.from_pretrained``;
+* **slm-lens**: ``slm_lens.load`` with the same weights described as a unit model without text.
+
+Weights and the tokenizer, as anybody needs who reads words:
+
+* **transformers**: and ``AutoTokenizer.from_pretrained``;
 * **transformer-lens**: ``TransformerBridge.boot_transformers``;
-* **slm-lens**: ``slm_lens.load`` on the same weights in slamkit's layout, text tokenizer apart.
+* **slm-lens**: ``slm_lens.load`` of the same weights in slamkit's layout, text tokenizer apart.
 
 A random Qwen2 with the vocabulary of SIMS-7B, in bfloat16, in shards, with a byte-level tokenizer
 of 151,665 tokens. Each way in a process of its own, after its imports; the files are in the page
 cache. Two times, because what keeps its dtype is only mapped to the file and read when it is used:
 until the call is back, and until the logits of 32 tokens are there. Memory: peak resident size of
-the process above what it held before, mapped files included (``VmHWM``, Linux), as a multiple of
-the weights' size in the dtype that was asked for. Numbers are for comparison within one run on a
-quiet machine; nothing is asserted on them.
+the process above what it held before (``VmHWM``, Linux), mapped files included and every weight
+read, as a multiple of the weights' size in the dtype that was asked for, and what is beyond the
+weights in MB: most of that is the tokenizer, which does not grow with the model. Numbers are for
+comparison within one run on a quiet machine; nothing is asserted on them.
 
-    python benchmarks/load.py           # 0.9 GB of weights
-    python benchmarks/load.py --small   # seconds, to see that it runs
+    python benchmarks/load.py           # 1 GB of weights
+    python benchmarks/load.py --small   # a minute, to see that it runs
 """
 
 import argparse
@@ -25,13 +32,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers
 
-N_UNITS, N_RUNS = 500, 3
-WAYS = ("transformers", "with tokenizer", "transformer-lens", "slm-lens")
+N_UNITS, N_RUNS, WIDTH = 500, 3, 44
+# Way, and whether it is what the ways after it are compared with.
+WAYS = {
+    "weights: transformers": True,
+    "weights: slm-lens": False,
+    "with tokenizer: transformers": True,
+    "with tokenizer: transformer-lens": False,
+    "with tokenizer: slm-lens": False,
+}
 SIZES = {
     "large": {"n_tokens": 151_643, "hidden_size": 1024, "num_hidden_layers": 16},
     "small": {"n_tokens": 1_000, "hidden_size": 64, "num_hidden_layers": 2},
@@ -62,12 +77,12 @@ def make_tokenizer(n_tokens: int) -> Any:
 
 
 def write_checkpoints(folder: Path, size: dict[str, int]) -> None:
-    """The same weights as transformers writes them (``plain``) and as slamkit does (``sims``)."""
+    """The same weights as transformers writes them, alone and with tokenizer, and as slamkit."""
     import torch
     from safetensors.torch import load_file, save_file
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    plain, sims = folder / "plain", folder / "sims"
+    plain, sims, bare = folder / "plain", folder / "sims", folder / "bare"
     text = make_tokenizer(size["n_tokens"])
     text.save_pretrained(folder / "text")
     text.add_tokens([*(f"<Un{u}>" for u in range(N_UNITS)), "<speech>", "<text>"])
@@ -83,6 +98,9 @@ def write_checkpoints(folder: Path, size: dict[str, int]) -> None:
         tie_word_embeddings=False,
     )
     Qwen2ForCausalLM(config).bfloat16().save_pretrained(plain, max_shard_size="400MB")
+    bare.mkdir()
+    for path in (*plain.glob("model*"), plain / "config.json"):
+        (bare / path.name).hardlink_to(path)
     sims.mkdir()
     for shard in plain.glob("*.safetensors"):
         weights = {f"lm.{name}": w for name, w in load_file(shard).items()}
@@ -93,7 +111,7 @@ def write_checkpoints(folder: Path, size: dict[str, int]) -> None:
     (sims / "config.json").write_text(json.dumps(outer), encoding="utf-8")
 
 
-def loader(way: str, folder: Path, dtype: Any) -> Any:
+def loader(way: str, folder: Path, dtype: Any) -> Callable[[], Any]:
     """A function that loads the checkpoint in the given way; what it needs is imported already."""
     import torch
     from transformer_lens.model_bridge import TransformerBridge
@@ -102,20 +120,27 @@ def loader(way: str, folder: Path, dtype: Any) -> Any:
     import slm_lens
     import slm_lens.model.load  # noqa: F401 (names of the package are imported on first use)
 
-    plain = folder / "plain"
-    if way == "slm-lens":
-        return lambda: slm_lens.load(folder / "sims", text_tokenizer=folder / "text", dtype=dtype)
-    if way == "transformer-lens":
-        wanted = dtype or torch.bfloat16
-        return lambda: TransformerBridge.boot_transformers(str(plain), device="cpu", dtype=wanted)
-    if way == "transformers":
-        return lambda: AutoModelForCausalLM.from_pretrained(plain, dtype=dtype or "auto")
+    plain, wanted = folder / "plain", dtype or torch.bfloat16
+    units = slm_lens.StreamSpec(offset=0, count=N_UNITS)
+    spec = slm_lens.VocabSpec(streams={"units": units}, has_text=False)
 
-    def with_tokenizer() -> Any:
-        AutoTokenizer.from_pretrained(plain)
-        return AutoModelForCausalLM.from_pretrained(plain, dtype=dtype or "auto")
+    def hf_model(path: Path) -> Any:
+        return AutoModelForCausalLM.from_pretrained(path, dtype=dtype or "auto")
 
-    return with_tokenizer
+    return {
+        "weights: transformers": lambda: hf_model(folder / "bare"),
+        "weights: slm-lens": lambda: slm_lens.load(folder / "bare", vocab_spec=spec, dtype=dtype),
+        "with tokenizer: transformers": lambda: (
+            AutoTokenizer.from_pretrained(plain),
+            hf_model(plain),
+        ),
+        "with tokenizer: transformer-lens": lambda: TransformerBridge.boot_transformers(
+            str(plain), device="cpu", dtype=wanted
+        ),
+        "with tokenizer: slm-lens": lambda: slm_lens.load(
+            folder / "sims", text_tokenizer=folder / "text", dtype=dtype
+        ),
+    }[way]
 
 
 def peak_kib() -> int:
@@ -133,43 +158,48 @@ def measure(way: str, folder: Path, dtype_name: str) -> dict[str, float]:
     tokens = torch.arange(32)[None]
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts here
     before, start = peak_kib(), time.perf_counter()
-    model = load()
+    made = load()
     loaded = time.perf_counter()
+    model = made[-1] if isinstance(made, tuple) else made
     with torch.no_grad():
         model(tokens)
     answered = time.perf_counter()
+    for weight in model.parameters():
+        weight.detach().sum()  # so that what is only mapped counts
     size = sum(f.stat().st_size for f in (folder / "plain").glob("*.safetensors"))
     size *= 2 if dtype_name == "float32" else 1
-    memory = (peak_kib() - before) * 1024 / size
-    return {"load": loaded - start, "logits": answered - start, "memory": memory}
+    extra = (peak_kib() - before) * 1024
+    return {
+        "load": loaded - start,
+        "logits": answered - start,
+        "memory": extra / size,
+        "beyond": (extra - size) / 1e6,
+    }
 
 
 def run(folder: Path, n_runs: int) -> None:
     """Every way and dtype, the best of a few runs each, in processes of their own."""
-    print(
-        f"{'':<28}{'load s':>8}{'logits s':>10}{'load ratio':>12}{'logits ratio':>14}{'memory':>8}"
-    )
+    columns = ("load s", "logits s", "load ratio", "logits ratio", "memory", "beyond MB")
+    print(" " * WIDTH + "".join(f"{c:>14}" for c in columns))
     for dtype in ("stored", "float32"):
         base: dict[str, float] = {}
-        for way in WAYS:
+        for way, is_base in WAYS.items():
             runs = []
             for _ in range(n_runs):
                 command = [sys.executable, __file__, "--measure", way, dtype, str(folder)]
                 done = subprocess.run(command, capture_output=True, text=True, check=True)
                 runs.append(json.loads(done.stdout.splitlines()[-1]))
             best = {key: min(r[key] for r in runs) for key in runs[0]}
-            base = base or best
-            print(
-                f"{dtype + ', ' + way:<28}{best['load']:>8.2f}{best['logits']:>10.2f}"
-                f"{best['load'] / base['load']:>12.2f}{best['logits'] / base['logits']:>14.2f}"
-                f"{best['memory']:>8.2f}",
-                flush=True,
-            )
+            base = best if is_base else base
+            row = [best["load"], best["logits"]]
+            row += [best[key] / base[key] for key in ("load", "logits")]
+            cells = "".join(f"{number:>14.2f}" for number in [*row, best["memory"]])
+            print(f"{dtype + ', ' + way:<{WIDTH}}{cells}{best['beyond']:>14.0f}", flush=True)
 
 
 def main() -> None:
     """Write the checkpoints, or measure one way in this process."""
-    parser = argparse.ArgumentParser(description="Time to load a checkpoint, four ways.")
+    parser = argparse.ArgumentParser(description="Time and memory to load a checkpoint.")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "DTYPE", "FOLDER"))
     arguments = parser.parse_args()
@@ -180,7 +210,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoints(Path(folder), SIZES["small" if arguments.small else "large"])
         size = sum(f.stat().st_size for f in Path(folder, "plain").glob("*.safetensors"))
-        print(f"{size / 1e9:.2f} GB of bfloat16 weights; ratios to transformers alone")
+        print(f"{size / 1e9:.2f} GB of bfloat16 weights; ratios to transformers above")
         run(Path(folder), 1 if arguments.small else N_RUNS)
 
 

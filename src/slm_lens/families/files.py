@@ -76,9 +76,13 @@ class CheckpointFiles:
         return read_tokenizer(self.folder)
 
     @cached_property
+    def _token_ids(self) -> dict[str, int]:
+        return {} if self.tokenizer is None else self.tokenizer.get_vocab()
+
+    @property
     def token_ids(self) -> Mapping[str, int]:
         """Id of every token of the tokenizer by its name; empty without a tokenizer."""
-        return {} if self.tokenizer is None else self.tokenizer.get_vocab()
+        return self._token_ids
 
     def add_tokens(self, tokens: Sequence[str]) -> None:
         """Append tokens to `tokenizer`, and make those that it has as pieces whole tokens.
@@ -92,8 +96,7 @@ class CheckpointFiles:
         added: list[str | AddedToken] = [AddedToken(t, normalized=False) for t in tokens]
         self.tokenizer.add_tokens(added)
         new = [t for t in tokens if t not in self.token_ids]
-        ids = {t: self.tokenizer.backend_tokenizer.token_to_id(t) for t in new}
-        self.__dict__["token_ids"] = dict(self.token_ids) | ids
+        self._token_ids.update({t: self.tokenizer.backend_tokenizer.token_to_id(t) for t in new})
         assert len(self.token_ids) == n_before + len(new)
 
     @cached_property
