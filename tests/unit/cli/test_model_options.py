@@ -84,10 +84,10 @@ def test_dtype(dtype):
 
 
 def test_text_tokenizer_and_device(slamkit_folder):
-    folder = slamkit_folder(with_tokenizer=False)
+    folder = slamkit_folder(with_tokenizer=False, n_units=500)
     rows = shown(folder.path, "--text-tokenizer", folder.text_tokenizer, "--device", "cpu")
     assert rows["family"] == "sims"
-    assert rows["text only"].startswith("<text> (59)")
+    assert rows["text only"].startswith("<text> (539)")
 
 
 def test_family_and_description(description):
