@@ -1,6 +1,7 @@
 """Tokenizers read from their files write the ids that ``sentencepiece`` and ``tiktoken`` write."""
 
 import base64
+from typing import Any
 
 import pytest
 import sentencepiece
@@ -28,7 +29,7 @@ TEXTS = st.one_of(st.lists(WORDS, max_size=8).map("".join), ANY)
 def spirit(published):
     """Our reader, and sentencepiece on the same file without the space that it puts first."""
     folder = published("Spirit LM expressive").path
-    pb2 = import_protobuf()
+    pb2: Any = import_protobuf()
     proto = pb2.ModelProto()
     proto.ParseFromString((folder / "tokenizer.model").read_bytes())
     proto.normalizer_spec.add_dummy_prefix = False
