@@ -119,7 +119,7 @@ class TestSpec:
         assert tuple(read.chat["speech"].after) == (4, "<bot>")
         assert (read.base_rows, read.leading_space, read.word_policy) == (30, False, "prefixes")
         VocabSpec(streams={"units": self.unit}).write(path)
-        assert path.read_text() == "streams:\n  units:\n    offset: 4\n    count: 3\n    step: 1\n"
+        assert path.read_text() == "streams:\n  units:\n    offset: 4\n    count: 3\n"
 
     @pytest.mark.parametrize(
         ("content", "message"),
