@@ -20,6 +20,9 @@ NOT_NEGATIVE = {
     "mscale_all_dim",
 }
 LISTS = {"short_factor", "long_factor"}
+WINDOWS = ("sliding_window", "attention_chunk_size")  # of attention, in tokens
+# Layers or experts, far beyond any model: transformers makes lists as long as their number.
+MAX_PARTS = 10_000
 
 
 def refuse_quantised(config: Mapping[str, Any], where: str) -> None:
@@ -49,17 +52,27 @@ def check_numbers(config: Mapping[str, Any], where: str) -> None:
         where: whose config it is, for the message.
 
     Raises:
-        ValueError: NaN or infinity, a whole number beyond 64 bits, or an epsilon of a norm below
-            zero.
+        ValueError: NaN or infinity, a whole number beyond 64 bits, an epsilon of a norm below
+            zero, more than `MAX_PARTS` layers or experts, or a window that is no whole number.
     """
     for path, value in _entries(config):
+        if path.split(".")[-1] in WINDOWS and value is not None and type(value) is not int:
+            raise ValueError(
+                f"load: the config of {where} has {path}={value!r}, expected a whole number or "
+                "null. Was config.json edited?"
+            )
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
-        below = path.endswith(("eps", "epsilon")) and value < 0
-        if below or not math.isfinite(value) or (isinstance(value, int) and abs(value) >= 2**63):
+        most = 2**63 if isinstance(value, int) else math.inf
+        least = -most
+        if path.endswith(("eps", "epsilon")):
+            least = 0
+        if "layer" in path.split(".")[-1] or "experts" in path:
+            most = MAX_PARTS
+        if not math.isfinite(value) or not least <= value <= most:
             raise ValueError(
-                f"load: the config of {where} has {path}={value!r}, expected a finite number"
-                f"{' of at least 0' if below else ''}. Was config.json edited?"
+                f"load: the config of {where} has {path}={value!r}, expected a finite number from "
+                f"{least} to {most}. Was config.json edited?"
             )
 
 
@@ -85,6 +98,24 @@ def check_rotation(parameters: object, where: str) -> None:
                 "expected positive numbers, partial_rotary_factor at most 1, and factors in lists "
                 "of one length. Was config.json edited?"
             )
+
+
+def refuse_rotation(settings: object, model_type: str, where: str) -> None:
+    """Refuse rotary settings for a class without rotary positions.
+
+    Args:
+        settings: ``rope_scaling`` of the config.
+        model_type: name of the class.
+        where: whose config it is, for the message.
+
+    Raises:
+        ValueError: there are settings.
+    """
+    if settings:
+        raise ValueError(
+            f"load: the config of {where} has rope_scaling={settings!r}, expected none: "
+            f"{model_type!r} has no rotary positions. Is its model_type right?"
+        )
 
 
 def _suits(name: str, value: object) -> bool:

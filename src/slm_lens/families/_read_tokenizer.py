@@ -48,10 +48,12 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             "a tokenizer. Convert another one with "
             "AutoTokenizer.from_pretrained(...).save_pretrained(folder)."
         )
+    settings = _settings(folder)
     try:
         if (folder / "tokenizer.json").is_file():
-            return PreTrainedTokenizerFast.from_pretrained(folder)
-        return _from_model_file(folder)
+            unnamed = {k: None for k in NAMED if settings.get(k) == ""}  # as LLaMA's first port
+            return PreTrainedTokenizerFast.from_pretrained(folder, **unnamed)
+        return _from_model_file(folder, settings)
     except Exception as error:
         raise ValueError(
             f"load: the tokenizer in {folder} cannot be read ({error}), expected tokenizer.json, "
@@ -59,11 +61,35 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         ) from error
 
 
-def _from_model_file(folder: Path) -> PreTrainedTokenizerFast:
+def _settings(folder: Path) -> dict[str, Any]:
+    """Settings beside a tokenizer, those of ``tokenizer_config.json`` first.
+
+    Raises:
+        ValueError: a setting that transformers takes as it is, and fails on later.
+    """
+    settings = _json_if_there(folder / "special_tokens_map.json")
+    settings |= _json_if_there(folder / "tokenizer_config.json")
+    odd = {k: settings[k] for k in NAMED if not _names_a_token(settings.get(k))}
+    longest = settings.get("model_max_length")
+    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int | float)):
+        odd["model_max_length"] = longest
+    if odd:
+        raise ValueError(
+            f"load: the settings of the tokenizer in {folder} have {odd}, expected written forms "
+            "of tokens, and a number as model_max_length. Was tokenizer_config.json edited?"
+        )
+    return settings
+
+
+def _names_a_token(value: object) -> bool:
+    """Whether a setting is a written form, an object with one, or nothing (also as "")."""
+    written = value.get("content") if isinstance(value, dict) else value
+    return value is None or isinstance(written, str)
+
+
+def _from_model_file(folder: Path, settings: dict[str, Any]) -> PreTrainedTokenizerFast:
     """A tokenizer from ``tokenizer.model`` and the settings beside it."""
-    settings = _json_if_there(folder / "tokenizer_config.json")
-    names = _json_if_there(folder / "special_tokens_map.json") | settings
-    named = {k: _content(names[k]) for k in NAMED if names.get(k)}
+    named = {k: _content(settings[k]) for k in NAMED if settings.get(k)}
     added = _added_tokens(folder, settings)
     path = folder / "tokenizer.model"
     ranks = _tiktoken_ranks(path)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
 
 from slm_lens.families._foreign import foreign
 from slm_lens.families._weights import StoredTensor
@@ -43,6 +44,7 @@ def make_skeleton(
     with (
         foreign("transformers", "build the model from the config of", where),
         torch.device("meta"),
+        no_init_weights(),
     ):
         skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(
             config, attn_implementation="eager", trust_remote_code=trust_remote_code

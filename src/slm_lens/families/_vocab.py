@@ -56,13 +56,18 @@ def make_vocab(spec: VocabSpec, files: CheckpointFiles, d_vocab: int) -> SpeechT
     token_ids, tokenizer = files.token_ids, files.tokenizer
     streams = {name: stream.ids(name, token_ids) for name, stream in spec.streams.items()}
     markers = {name: token_id(t, files) for name, t in spec.markers.items()}
-    speech = {i for ids in streams.values() for i in ids} | set(markers.values())
     named = spec.specials if isinstance(spec.specials, Mapping) else {t: t for t in spec.specials}
     specials = {t: token_id(token, files) for t, token in named.items()}
+    parts = {f"stream {n!r}": ids for n, ids in streams.items()} | {
+        f"token {n!r}": range(i, i + 1) for n, i in (markers | specials).items()
+    }
+    _check_ends(parts, d_vocab, files)  # before a long range is written out
+    speech = {i for ids in streams.values() for i in ids} | set(markers.values())
     if tokenizer is not None:
         files.add_tokens(_pieces(tokenizer, speech | set(specials.values())))
         control = control_tokens(tokenizer, token_ids)
         specials |= {t: i for t, i in control.items() if i not in speech}
+    _check_unshared(speech | set(specials.values()), files)
     used = [*speech, *specials.values(), *(token_ids.values() if spec.has_text else ())]
     outside = sorted({i for i in used if not 0 <= i < d_vocab})
     if outside:
@@ -76,17 +81,43 @@ def make_vocab(spec: VocabSpec, files: CheckpointFiles, d_vocab: int) -> SpeechT
     padding = (~is_used).nonzero().flatten().tolist()
     is_used[torch.tensor([*speech, *specials.values()], dtype=torch.int64)] = False
     text = is_used.nonzero().flatten().tolist()
-    return SpeechTextVocab(
-        d_vocab=d_vocab,
-        text=text,
-        streams=streams,
-        markers=markers,
-        specials=specials,
-        padding=padding,
-        encode_text=_encoder(tokenizer) if tokenizer is not None and spec.has_text else None,
-        labels=Labels(tokenizer, text) if tokenizer is not None and text else {},
-        recycled=sorted(i for i in speech if spec.base_rows is not None and i < spec.base_rows),
-    )
+    try:
+        return SpeechTextVocab(
+            d_vocab=d_vocab,
+            text=text,
+            streams=streams,
+            markers=markers,
+            specials=specials,
+            padding=padding,
+            encode_text=_encoder(tokenizer) if tokenizer is not None and spec.has_text else None,
+            labels=Labels(tokenizer, text) if tokenizer is not None and text else {},
+            recycled=sorted(i for i in speech if spec.base_rows is not None and i < spec.base_rows),
+        )
+    except VocabError as error:
+        raise VocabError(f"load: the vocabulary of {files.name} has no parts: {error}") from error
+
+
+def _check_ends(parts: Mapping[str, range], d_vocab: int, files: CheckpointFiles) -> None:
+    """Refuse described ids outside the embedding, of which only the ends are looked at."""
+    for part, ids in parts.items():
+        if ids[0] < 0 or ids[-1] >= d_vocab:
+            raise VocabError(
+                f"load: {files.name} has {d_vocab} rows in its embedding, and {part} has the ids "
+                f"{ids[0]} to {ids[-1]}; expected 0 <= id < {d_vocab}. Is the tokenizer that of "
+                "this checkpoint, and the embedding resized to it?"
+            )
+
+
+def _check_unshared(ids: set[int], files: CheckpointFiles) -> None:
+    """Refuse a row of speech or control that a second token has too."""
+    owner: dict[int, str] = {}
+    for written, i in files.token_ids.items():
+        if i in ids and owner.setdefault(i, written) != written:
+            raise VocabError(
+                f"load: the tokenizer of {files.name} gives id {i} to {owner[i]!r} and to "
+                f"{written!r}, expected one token for each unit, marker and control token. Was it "
+                "extended at the wrong ids?"
+            )
 
 
 def token_id(token: Token, files: CheckpointFiles) -> int:

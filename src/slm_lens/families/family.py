@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from slm_lens.families._config_checks import check_numbers, check_rotation
+from slm_lens.families._config_checks import check_numbers, check_rotation, refuse_rotation
 from slm_lens.families._weights import StoredTensor
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.vocab_spec import VocabSpec
@@ -175,6 +175,8 @@ def native_config(config: dict[str, Any], where: str) -> PreTrainedConfig:
         )
     entries = {k: v for k, v in config.items() if k not in FOREIGN_KEYS}
     check_numbers(entries, where)
+    if not hasattr(CONFIG_MAPPING[model_type], "rope_parameters"):
+        refuse_rotation(entries.pop("rope_scaling", None), model_type, where)
     try:
         made = AutoConfig.for_model(model_type, **entries)
     except Exception as error:

@@ -12,7 +12,7 @@ Written forms are looked up in the text tokenizer; ids can be given instead wher
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from slm_lens.vocab import WORD_POLICIES, WordPolicy
 
 MARKERS = ("speech", "speech_end", "text", "text_end")
 FILE_NAME = "slm_lens.yaml"
+
+# More than any embedding has rows.
+MAX_IDS = 2**31
 
 Token = str | int
 """A token: its written form in the tokenizer, or its id."""
@@ -65,10 +68,22 @@ class StreamSpec:
                 f"count={self.count}; expected either a pattern with one {{unit}} in it, or "
                 "offset and count."
             )
-        if (self.offset or 0) < 0 or (1 if self.count is None else self.count) < 1 or self.step < 1:
+        least = {"offset": 0, "count": 1, "step": 1}
+        odd = {
+            name: value
+            for name, n in least.items()
+            if (value := getattr(self, name)) is not None
+            and (type(value) is not int or not n <= value < MAX_IDS)
+        }
+        if odd or self.step is None:
             raise ValueError(
                 f"StreamSpec: got offset={self.offset}, count={self.count}, step={self.step}; "
-                "expected offset >= 0, count >= 1 and step >= 1."
+                f"expected offset >= 0, count >= 1 and step >= 1, whole numbers below {MAX_IDS}."
+            )
+        rate = self.frame_rate_hz
+        if rate is not None and (isinstance(rate, bool) or not 0 < rate < float("inf")):
+            raise ValueError(
+                f"StreamSpec: got frame_rate_hz={rate!r}, expected frames per second, more than 0."
             )
 
     def ids(self, stream: str, token_ids: Mapping[str, int]) -> range:
@@ -224,7 +239,47 @@ def read_vocab_spec(path: str | Path) -> VocabSpec:
         ) from error
 
 
+def _is_token(value: object) -> bool:
+    return isinstance(value, str) or type(value) is int
+
+
+def _are_tokens(value: object) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_token, value)))
+
+
+def _are_named_tokens(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(k, str) and _is_token(v) for k, v in value.items()
+    )
+
+
+def _is_switch(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+# What a file may hold, where Python has types.
+KINDS: dict[str, Callable[[object], bool]] = {
+    "markers": _are_named_tokens,
+    "specials": lambda v: _are_named_tokens(v) or (isinstance(v, list) and _are_tokens(v)),
+    "has_text": _is_switch,
+    "before": lambda v: v is None or _are_tokens(v),
+    "after": _are_tokens,
+    "mark_speech_only": _is_switch,
+    "mark_text_only": _is_switch,
+    "repeat_marker": _is_switch,
+    "leading_space": _is_switch,
+    "base_rows": lambda v: v is None or type(v) is int,
+    "chat": lambda v: (
+        isinstance(v, dict)
+        and all(isinstance(t, dict) and all(map(_are_tokens, t.values())) for t in v.values())
+    ),
+}
+
+
 def _from_entries(entries: Mapping[str, Any]) -> VocabSpec:
+    odd = {k: v for k, v in entries.items() if k in KINDS and not KINDS[k](v)}
+    if odd:
+        raise ValueError(f"unsuitable values {odd}")
     made = dict(entries)
     made["streams"] = {n: StreamSpec(**s) for n, s in entries.get("streams", {}).items()}
     made["chat"] = {n: ChatSpec(**s) for n, s in entries.get("chat", {}).items()}

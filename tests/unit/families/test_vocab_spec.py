@@ -25,6 +25,8 @@ FULL = VocabSpec(
     word_policy="prefixes",
 )
 
+UNITS = "streams: {units: {offset: 3, count: 2}}\n"
+
 
 class TestStreams:
     def test_ids_by_pattern_and_by_offset(self):
@@ -64,10 +66,17 @@ class TestStreams:
         with pytest.raises(ValueError, match=r"either a pattern with one \{unit\}"):
             StreamSpec(**options)
 
-    @pytest.mark.parametrize("odd", [{"offset": -1}, {"count": 0}, {"step": 0}], ids=str)
+    @pytest.mark.parametrize(
+        "odd", [{"offset": -1}, {"count": 0}, {"step": 0}, {"count": 2**31}, {"offset": True}]
+    )
     def test_numbers_out_of_range(self, odd):
         with pytest.raises(ValueError, match="offset >= 0, count >= 1 and step >= 1"):
             StreamSpec(**({"offset": 4, "count": 3} | odd))
+
+    @pytest.mark.parametrize("rate", [0, -12.5, float("nan"), float("inf")])
+    def test_a_frame_rate_is_positive(self, rate):
+        with pytest.raises(ValueError, match=r"got frame_rate_hz=.*, more than 0"):
+            StreamSpec(offset=4, count=3, frame_rate_hz=rate)
 
 
 class TestSpec:
@@ -110,7 +119,7 @@ class TestSpec:
         assert tuple(read.chat["speech"].after) == (4, "<bot>")
         assert (read.base_rows, read.leading_space, read.word_policy) == (30, False, "prefixes")
         VocabSpec(streams={"units": self.unit}).write(path)
-        assert path.read_text() == "streams:\n  units:\n    offset: 4\n    count: 3\n    step: 1\n"
+        assert path.read_text() == "streams:\n  units:\n    offset: 4\n    count: 3\n"
 
     @pytest.mark.parametrize(
         ("content", "message"),
@@ -121,6 +130,13 @@ class TestSpec:
             ("streams: {units: {offset: 3, length: 2}}", "length"),
             ("markers: {}", "expected one named 'units'"),
             ("!!python/object/apply:os.getcwd []", "is no description"),
+            (f"{UNITS}before: 5", "unsuitable values .'before': 5"),
+            (f"{UNITS}after: [1.5]", "unsuitable values .'after'"),
+            (f"{UNITS}markers: {{speech: [1]}}", "unsuitable values .'markers'"),
+            (f"{UNITS}specials: <s>", "unsuitable values .'specials'"),
+            (f"{UNITS}has_text: 'no'", "unsuitable values .'has_text'"),
+            (f"{UNITS}base_rows: many", "unsuitable values .'base_rows'"),
+            (f"{UNITS}chat: {{speech: {{before: 3, after: a}}}}", "unsuitable values .'chat'"),
         ],
     )
     def test_other_files_are_refused(self, tmp_path, content, message):
