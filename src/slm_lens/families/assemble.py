@@ -14,7 +14,7 @@ from slm_lens.errors import VocabError
 from slm_lens.families._adapters import add_adapter
 from slm_lens.families._config_checks import refuse_quantised
 from slm_lens.families._foreign import foreign
-from slm_lens.families._hf_model import Placement, build_model, twin
+from slm_lens.families._hf_model import Placement, build_model, check_finite, twin
 from slm_lens.families._skeleton import make_skeleton, refuse_unsupported
 from slm_lens.families._tokenizers import added_around
 from slm_lens.families._vocab import encode_tokens, make_vocab
@@ -65,6 +65,7 @@ def load_checkpoint(
     if stored is None:
         hf_model = cast(PreTrainedModel, twin(bare))
         hf_model.set_attn_implementation("eager")
+        check_finite(hf_model, files.name)
     else:
         hf_model = build_model(bare, stored, placement, where=files.name)
     if adapter is not None:
