@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import cast
 
+from torch import nn
 from transformers import (
     AutoConfig,
     PreTrainedConfig,
@@ -112,7 +113,8 @@ def _config(files: CheckpointFiles, family: Family, trust_remote_code: bool) -> 
 
 def _d_vocab(model: PreTrainedModel, files: CheckpointFiles) -> int:
     """Rows of the embedding, which transformer-lens takes from the config."""
-    rows, named = model.get_input_embeddings().weight.shape[0], model.config.vocab_size
+    embedding = cast(nn.Embedding, model.get_input_embeddings())
+    rows, named = embedding.weight.shape[0], model.config.vocab_size
     if rows != named:
         raise VocabError(
             f"load: the embedding of {files.name} has {rows} rows and its config "

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -114,12 +115,13 @@ class TestRefusals:
 
         model, tokenizer = soda
         hooked = slm_lens.load(model, text_tokenizer=tokenizer)
-        for odd, message in (
+        cases: list[tuple[Any, str]] = [
             (hooked, "got a HookedSLM, which is hooked already"),
             (torch.nn.Linear(2, 2), r"got a Linear, expected a transformers model"),
             (torch.nn.DataParallel(model), r"got a DataParallel .*Pass model\.module"),
             ("", r"got source='', expected a folder"),
-        ):
+        ]
+        for odd, message in cases:
             with pytest.raises(TypeError, match=f"load: {message}"):
                 slm_lens.load(odd, text_tokenizer=tokenizer)
         peft_model = get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
@@ -159,13 +161,14 @@ class TestRefusals:
             slm_lens.load(folder / "config.json")
         with pytest.raises(ValueError, match="merge_adapter=False without an adapter"):
             slm_lens.load(folder, merge_adapter=False)
-        for options, message in (
+        cases: list[tuple[dict[str, Any], str]] = [
             ({"dtype": torch.int8}, r"dtype=torch\.int8, expected torch\.float32"),
             ({"device_map": "foo"}, r"device_map='foo', expected one of \('auto'"),
             ({"n_devices": 0}, "n_devices=0, expected at least 1"),
             ({"max_memory": {"cpu": "1GB"}}, "max_memory=.* without device_map"),
             ({"device": "meta"}, "device='meta' .* expected the CPU"),
-        ):
+        ]
+        for options, message in cases:
             with pytest.raises(ValueError, match=message):
                 slm_lens.load(folder, **options)
 
