@@ -124,7 +124,7 @@ class TestRefusals:
         for odd, message in cases:
             with pytest.raises(TypeError, match=f"load: {message}"):
                 slm_lens.load(odd, text_tokenizer=tokenizer)
-        peft_model = get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
+        peft_model: Any = get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
         with pytest.raises(TypeError, match=r"got a Peft.*merge_and_unload"):
             slm_lens.load(peft_model, text_tokenizer=tokenizer)
         with pytest.raises(ValueError, match=r"live adapter on .*q_proj.*merge_adapter=False"):
