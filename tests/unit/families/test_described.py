@@ -76,7 +76,8 @@ def test_chatglm_weights_are_read_under_a_description(published, loaded):
         assert torch.equal(model(tokens), loaded("GLM-4-Voice")(tokens))
 
 
-def test_the_name_of_a_family_is_text(untyped, tmp_path):
+@pytest.mark.usefixtures("untyped")
+def test_the_name_of_a_family_is_text(tmp_path):
     path = tmp_path / "slm_lens.yaml"
     path.write_text('streams: {units: {pattern: "<{unit}>"}}\nfamily: 3\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"got family=3, expected a name"):

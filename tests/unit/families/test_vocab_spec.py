@@ -91,7 +91,8 @@ class TestStreams:
             ({"deduplicated": "no"}, r"got deduplicated='no', expected True or False"),
         ],
     )
-    def test_values_of_another_kind(self, untyped, odd, message):
+    @pytest.mark.usefixtures("untyped")
+    def test_values_of_another_kind(self, odd, message):
         with pytest.raises(ValueError, match=f"StreamSpec: {message}"):
             StreamSpec(**({"offset": 4, "count": 3} | odd))
 
@@ -102,7 +103,7 @@ class TestSpec:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"streams": {"units": "<{unit}>"}}, r"each a StreamSpec by name\. Write streams="),
+            ({"streams": {"units": "<u>"}}, r"each a StreamSpec by name\. Write streams="),
             ({"streams": {"units": {"offset": 4, "count": 3}}}, r"each a StreamSpec by name"),
             ({"streams": None}, r"got streams=None, expected each a StreamSpec"),
             ({"chat": {"speech": "x"}}, r"each a ChatSpec by name\. Write chat="),
@@ -111,7 +112,8 @@ class TestSpec:
             ({"word_policy": 3}, r"got word_policy=3, expected a name"),
         ],
     )
-    def test_values_of_another_kind(self, untyped, options, message):
+    @pytest.mark.usefixtures("untyped")
+    def test_values_of_another_kind(self, options, message):
         with pytest.raises(ValueError, match=f"VocabSpec: .*{message}"):
             VocabSpec(**({"streams": {"units": self.unit}} | options))
 
@@ -191,7 +193,8 @@ class TestSpec:
             ("streams: {units: {offset: 3, count: 2, deduplicated: 'no'}}", "without quotes"),
         ],
     )
-    def test_other_files_are_refused(self, untyped, tmp_path, content, message):
+    @pytest.mark.usefixtures("untyped")
+    def test_other_files_are_refused(self, tmp_path, content, message):
         (tmp_path / "spec.yaml").write_text(content)
         with pytest.raises(ValueError, match=rf"(?s)read_vocab_spec: .*{message}.*docs/families"):
             read_vocab_spec(tmp_path / "spec.yaml")
