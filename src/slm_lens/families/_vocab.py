@@ -1,5 +1,6 @@
 """From a description and a tokenizer to the partition of the embedding's rows."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
@@ -7,10 +8,14 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from slm_lens.errors import VocabError
-from slm_lens.families._tokenizers import control_tokens, written_forms
+from slm_lens.families._tokenizers import BYTE, control_tokens, written_forms
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.vocab_spec import Token, Tokens, VocabSpec
 from slm_lens.vocab import SpeechTextVocab
+
+# What looks like a control token in a text, and like the name of a unit in a tokenizer.
+CONTROL = re.compile(r"<[^<>\s]+>|\[[A-Za-z]+\]")
+NAMED_UNIT = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")
 
 
 class Labels(Mapping[int, str]):
@@ -62,6 +67,8 @@ def make_vocab(spec: VocabSpec, files: CheckpointFiles, d_vocab: int) -> SpeechT
         f"token {n!r}": range(i, i + 1) for n, i in (markers | specials).items()
     }
     _check_ends(parts, d_vocab, files)  # before a long range is written out
+    _check_base_rows(spec, d_vocab, files)
+    _check_not_written(spec, streams, files)
     speech = {i for ids in streams.values() for i in ids} | set(markers.values())
     if tokenizer is not None:
         files.add_tokens(_pieces(tokenizer, speech | set(specials.values())))
@@ -108,6 +115,41 @@ def _check_ends(parts: Mapping[str, range], d_vocab: int, files: CheckpointFiles
             )
 
 
+def _check_base_rows(spec: VocabSpec, d_vocab: int, files: CheckpointFiles) -> None:
+    """Refuse rows of the text model that the embedding does not have."""
+    if spec.base_rows is not None and spec.base_rows > d_vocab:
+        raise VocabError(
+            f"load: got base_rows={spec.base_rows} for {files.name}, whose embedding has {d_vocab} "
+            f"rows; expected at most as many. Where the text model had more, give {d_vocab}: every "
+            "unit then took over a row that was there."
+        )
+
+
+def _check_not_written(
+    spec: VocabSpec, streams: Mapping[str, range], files: CheckpointFiles
+) -> None:
+    """Refuse units by id that the tokenizer writes words with."""
+    if not spec.has_text or files.tokenizer is None:
+        return
+    by_id = {name: ids for name, ids in streams.items() if spec.streams[name].pattern is None}
+    added = files.tokenizer.added_tokens_decoder
+    for name, ids in by_id.items():
+        words = sorted(
+            (i, token)
+            for token, i in files.token_ids.items()
+            if i in ids
+            and i not in added
+            and (BYTE.fullmatch(token) or not NAMED_UNIT.fullmatch(token))
+        )
+        if words:
+            raise VocabError(
+                f"load: stream {name!r} is given the ids {ids[0]} to {ids[-1]}, {len(words)} of "
+                f"which are text in the tokenizer ({[token for _, token in words[:4]]}); expected "
+                "ids of units. Correct the offset, give pattern= instead, or has_text=False for a "
+                "model without text."
+            )
+
+
 def _check_unshared(ids: set[int], files: CheckpointFiles) -> None:
     """Refuse a row of speech or control that a second token has too."""
     owner: dict[int, str] = {}
@@ -132,15 +174,40 @@ def token_id(token: Token, files: CheckpointFiles) -> int:
     return files.token_ids[token]
 
 
-def encode_tokens(tokens: Tokens, files: CheckpointFiles) -> tuple[int, ...]:
-    """Ids of tokens given as text, as written forms, or as ids."""
-    if not isinstance(tokens, str):
-        return tuple(token_id(t, files) for t in tokens)
+def encode_tokens(tokens: Tokens, files: CheckpointFiles, d_vocab: int) -> tuple[int, ...]:
+    """Ids of tokens given as text, as written forms, or as ids; all of them have a row.
+
+    Raises:
+        VocabError: there is no tokenizer, it lacks a token, or an id has no row.
+    """
+    ids = (
+        _encode_text(tokens, files)
+        if isinstance(tokens, str)
+        else [token_id(t, files) for t in tokens]
+    )
+    outside = [i for i in ids if not 0 <= i < d_vocab]
+    if outside:
+        raise VocabError(
+            f"load: got {tokens!r} to write around prompts, with the ids {outside}; expected "
+            f"0 <= id < {d_vocab}, the rows in the embedding of {files.name}. Correct before, "
+            "after or chat."
+        )
+    return tuple(ids)
+
+
+def _encode_text(written: str, files: CheckpointFiles) -> list[int]:
     if files.tokenizer is None:
         raise VocabError(
-            f"load: {files.name} has no tokenizer to write {tokens!r} with, expected ids."
+            f"load: {files.name} has no tokenizer to write {written!r} with, expected ids."
         )
-    return tuple(files.tokenizer.encode(tokens, add_special_tokens=False))
+    absent = [t for t in CONTROL.findall(written) if t not in files.token_ids]
+    if absent:
+        raise VocabError(
+            f"load: got {written!r} to write around prompts, and the tokenizer of {files.name} has "
+            f"no token {absent[0]!r}; expected control tokens that it has. Correct it, or give the "
+            "ids as a list where it is to be spelled out."
+        )
+    return files.tokenizer.encode(written, add_special_tokens=False)
 
 
 def _encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:

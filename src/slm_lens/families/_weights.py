@@ -23,6 +23,7 @@ LAYOUTS = (
     ("model.safetensors.index.json", "model.safetensors", "model-*.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model.bin", "pytorch_model-*.bin"),
 )
+LFS_POINTER = b"version https://git-lfs"
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -137,8 +138,8 @@ def _in_safetensors(path: Path) -> dict[str, StoredTensor]:
         shard = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"load: {path} cannot be read ({error}), expected a whole safetensors file. Was the "
-            "download cut short? Get the file again."
+            f"load: {path} cannot be read ({_kind_of(path) or error}), expected a whole "
+            "safetensors file. Was the download cut short? Get the file again."
         ) from error
     slices = {name: shard.get_slice(name) for name in shard.keys()}  # noqa: SIM118 (not a dict)
     odd = sorted({s.get_dtype() for s in slices.values()} - set(DTYPES))
@@ -159,11 +160,12 @@ def _in_pickle(path: Path) -> dict[str, StoredTensor]:
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
     except Exception as error:  # what damaged pickles raise has no common root
-        said = (str(error) or type(error).__name__).splitlines()[0]
+        # Not what torch says: it advises to run the file's code.
         raise ValueError(
-            f"load: {path} cannot be read without running its code, or is damaged ({said}), "
-            "expected a file that torch.save wrote and that holds tensors only. Get the file "
-            "again, or convert it to safetensors where you trust its origin."
+            f"load: {path} cannot be read without running its code, or is damaged "
+            f"({_kind_of(path) or type(error).__name__}), expected a file that torch.save wrote "
+            "and that holds tensors only. Get the file again, or convert it to safetensors where "
+            "you trust its origin."
         ) from error
     if not isinstance(stored, dict) or not all(
         isinstance(name, str) and _is_plain(t) for name, t in stored.items()
@@ -176,6 +178,15 @@ def _in_pickle(path: Path) -> dict[str, StoredTensor]:
     return {
         name: StoredTensor(tuple(t.shape), t.dtype, lambda t=t: t) for name, t in stored.items()
     }
+
+
+def _kind_of(path: Path) -> str | None:
+    """What else lies there, where it shows."""
+    with path.open("rb") as file:
+        start = file.read(len(LFS_POINTER))
+    if start == LFS_POINTER:
+        return "it is a Git LFS pointer, without the weights: run `git lfs pull`"
+    return None if start else "it is empty"
 
 
 def _is_plain(stored: object) -> bool:

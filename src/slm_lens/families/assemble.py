@@ -24,6 +24,7 @@ from slm_lens.families.checkpoint import Checkpoint
 from slm_lens.families.family import Family
 from slm_lens.families.files import CheckpointFiles
 from slm_lens.families.prompt import PromptFormat, Turn
+from slm_lens.families.registry import check_family_name
 from slm_lens.families.vocab_spec import VocabSpec
 from slm_lens.sequence.word_span import Modality
 from slm_lens.vocab import SpeechTextVocab
@@ -61,6 +62,7 @@ def load_checkpoint(
     """  # noqa: DOC502 (raised by the parts)
     stored, bare = _bare_model(files, family, trust_remote_code)
     spec = family.spec(files)
+    check_family_name(spec, family)
     vocab = make_vocab(spec, files, _d_vocab(bare, files))
     prompt_format, prepends_bos, appends_eos = _prompt_format(spec, files, vocab)
     if stored is None:
@@ -137,16 +139,16 @@ def _prompt_format(
         before = () if bos is None else (bos,)
     return (
         PromptFormat(
-            before=encode_tokens(before, files),
-            after=encode_tokens(spec.after, files),
+            before=encode_tokens(before, files, vocab.d_vocab),
+            after=encode_tokens(spec.after, files, vocab.d_vocab),
             mark_speech_only=spec.mark_speech_only,
             mark_text_only=spec.mark_text_only,
             repeat_marker=spec.repeat_marker,
             leading_space=spec.leading_space,
             chat={
                 cast(Modality, modality): Turn(
-                    before=encode_tokens(turn.before, files),
-                    after=encode_tokens(turn.after, files),
+                    before=encode_tokens(turn.before, files, vocab.d_vocab),
+                    after=encode_tokens(turn.after, files, vocab.d_vocab),
                 )
                 for modality, turn in spec.chat.items()
             },

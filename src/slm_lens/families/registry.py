@@ -16,6 +16,7 @@ from slm_lens.families.soda import Soda
 from slm_lens.families.speech_gpt import SpeechGPT
 from slm_lens.families.spirit_lm import SpiritLM
 from slm_lens.families.twist import Twist
+from slm_lens.families.vocab_spec import VocabSpec
 
 ENTRY_POINTS = "slm_lens.families"
 BUILT_IN: tuple[Family, ...] = (
@@ -104,6 +105,27 @@ def recognise(files: CheckpointFiles, family: str | Family | type[Family] | None
         'streams={"units": slm_lens.StreamSpec(pattern="<unit_{unit}>")})), or slm_lens.yaml '
         "beside the weights. See docs/families.md."
     )
+
+
+def check_family_name(spec: VocabSpec, family: Family) -> None:
+    """Refuse a description that names a family that nobody knows, for the provenance of results.
+
+    Args:
+        spec: the description.
+        family: the family that gave it.
+
+    Raises:
+        ValueError: its entry ``family`` is no name of a family.
+    """
+    if spec.family in (None, family.name, Described.name):
+        return
+    known = families_by_name()
+    if spec.family not in known:
+        raise ValueError(
+            f"load: the description has family={spec.family!r}, expected one of {sorted(known)}, "
+            f"or {Described.name!r}. Correct the name or leave it out; a family of your own has to "
+            "be registered."
+        )
 
 
 def _named(files: CheckpointFiles, family: str | Family | type[Family]) -> Family:

@@ -79,6 +79,7 @@ class Sims(SlamkitFamily):
             The description.
         """
         _append_units(files)
+        rows = base_rows(files)
         return VocabSpec(
             streams={
                 "units": StreamSpec(pattern="<Un{unit}>", frame_rate_hz=25, deduplicated=True)
@@ -86,7 +87,8 @@ class Sims(SlamkitFamily):
             markers=MARKERS,
             mark_text_only=True,
             repeat_marker=True,
-            base_rows=base_rows(files),
+            # A base whose padding was cut off had more rows than the model.
+            base_rows=None if rows is None else min(rows, files.number("vocab_size")),
         )
 
 

@@ -12,7 +12,7 @@ Written forms are looked up in the text tokenizer; ids can be given instead wher
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from typing import Any
 import yaml
 
 from slm_lens.errors import VocabError
+from slm_lens.families._spec_file import read_entries
+from slm_lens.families._spec_kinds import CHAT_KINDS, SPEC_KINDS, STREAM_KINDS, check_kinds
 from slm_lens.vocab import WORD_POLICIES, WordPolicy
 
 MARKERS = ("speech", "speech_end", "text", "text_end")
@@ -50,7 +52,7 @@ class StreamSpec:
 
     Raises:
         ValueError: neither `pattern` nor `offset` with `count`, or both; a pattern without
-            ``{unit}``; a number out of range.
+            ``{unit}``; a number out of range; a value of another kind.
     """
 
     pattern: str | None = None
@@ -61,8 +63,14 @@ class StreamSpec:
     deduplicated: bool | None = None
 
     def __post_init__(self) -> None:
+        check_kinds(self, STREAM_KINDS)
         by_id = self.offset is not None and self.count is not None
-        if (self.pattern is None) != by_id or (self.pattern and self.pattern.count("{unit}") != 1):
+        given = self.pattern is not None
+        if (
+            given == by_id
+            or (given and self.offset is not None)
+            or (self.pattern is not None and self.pattern.count("{unit}") != 1)
+        ):
             raise ValueError(
                 f"StreamSpec: got pattern={self.pattern!r}, offset={self.offset}, "
                 f"count={self.count}; expected either a pattern with one {{unit}} in it, or "
@@ -81,7 +89,7 @@ class StreamSpec:
                 f"expected offset >= 0, count >= 1 and step >= 1, whole numbers below {MAX_IDS}."
             )
         rate = self.frame_rate_hz
-        if rate is not None and (isinstance(rate, bool) or not 0 < rate < float("inf")):
+        if rate is not None and not 0 < rate < float("inf"):
             raise ValueError(
                 f"StreamSpec: got frame_rate_hz={rate!r}, expected frames per second, more than 0."
             )
@@ -137,10 +145,16 @@ class ChatSpec:
     Attributes:
         before: tokens before them.
         after: tokens after them, up to where the model answers.
+
+    Raises:
+        ValueError: one is neither a text nor a list of tokens.
     """
 
     before: Tokens
     after: Tokens
+
+    def __post_init__(self) -> None:
+        check_kinds(self, CHAT_KINDS)  # raises the ValueError
 
 
 @dataclass(frozen=True)
@@ -163,13 +177,15 @@ class VocabSpec:
         leading_space: whether the first word of a run of text has a space before it.
         chat: by modality of the user's turn; empty for a model that knows no turns.
         base_rows: rows that the text model's embedding had, padding included; speech tokens below
-            it took over rows that were there. None if unknown.
+            it took over rows that were there. None if unknown; the embedding's own number of rows
+            where the text model had more.
         word_policy: which tokens count as a word, if nothing else is asked for.
         family: name of the family that it describes, for the provenance; None for "described".
             `convert_checkpoint` writes it, so that a converted model keeps its family's name.
 
     Raises:
-        ValueError: there is no stream ``"units"``, or an unknown marker, modality or policy.
+        ValueError: there is no stream ``"units"``; an unknown marker, modality or policy; a
+            modality that is to be marked has no marker; a value of another kind.
     """
 
     streams: Mapping[str, StreamSpec]
@@ -188,6 +204,16 @@ class VocabSpec:
     family: str | None = None
 
     def __post_init__(self) -> None:
+        for name, (kind, example) in PARTS.items():
+            given = getattr(self, name)
+            if not isinstance(given, Mapping) or not all(
+                isinstance(n, str) and isinstance(part, kind) for n, part in given.items()
+            ):
+                raise ValueError(
+                    f"VocabSpec: got {name}={given!r}, expected each a {kind.__name__} by name. "
+                    f"Write {name}={example}."
+                )
+        check_kinds(self, SPEC_KINDS)
         if "units" not in self.streams:
             raise ValueError(
                 f"VocabSpec: got streams {sorted(self.streams)}, expected one named 'units'. Name "
@@ -201,6 +227,13 @@ class VocabSpec:
             unknown = sorted(set(given) - set(known))
             if unknown:
                 raise ValueError(f"VocabSpec: got {what} {unknown}, expected some of {known}.")
+        for modality in ("speech", "text"):
+            if getattr(self, f"mark_{modality}_only") and modality not in self.markers:
+                raise ValueError(
+                    f"VocabSpec: got mark_{modality}_only=True and markers {sorted(self.markers)}, "
+                    f"expected one named {modality!r} among them. Name it, or leave "
+                    f"mark_{modality}_only out."
+                )
 
     def write(self, path: Path) -> None:
         """Write the description as YAML.
@@ -217,6 +250,12 @@ class VocabSpec:
         )
 
 
+PARTS: dict[str, tuple[type, str]] = {
+    "streams": (StreamSpec, '{"units": StreamSpec(pattern="<Un{unit}>")}'),
+    "chat": (ChatSpec, '{"speech": ChatSpec(before="<user>", after="<bot>")}'),
+}
+
+
 def read_vocab_spec(path: str | Path) -> VocabSpec:
     """Read a description from YAML.
 
@@ -227,64 +266,25 @@ def read_vocab_spec(path: str | Path) -> VocabSpec:
         The description.
 
     Raises:
-        ValueError: the file is not YAML, or has unknown or unsuitable entries.
+        ValueError: there is no such file, or it is not YAML, or has unknown, repeated or
+            unsuitable entries.
     """
+    if not Path(path).is_file():
+        raise ValueError(
+            f"read_vocab_spec: got {str(path)!r}, which is no file; expected a YAML file with a "
+            f"description of a vocabulary. Beside weights it is called {FILE_NAME}."
+        )
     try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        return _from_entries(entries)
-    except (yaml.YAMLError, TypeError, AttributeError, ValueError) as error:
+        entries = read_entries(Path(path))
+        for name, (kind, _) in PARTS.items():
+            if name in entries:
+                entries[name] = {n: kind(**part) for n, part in entries[name].items()}
+        return VocabSpec(**entries)
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         raise ValueError(
             f"read_vocab_spec: {path} is no description of a vocabulary ({error}), expected YAML "
             f"with the entries {[f.name for f in fields(VocabSpec)]}. See docs/families.md."
         ) from error
-
-
-def _is_token(value: object) -> bool:
-    return isinstance(value, str) or type(value) is int
-
-
-def _are_tokens(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(map(_is_token, value)))
-
-
-def _are_named_tokens(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(k, str) and _is_token(v) for k, v in value.items()
-    )
-
-
-def _is_switch(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-# What a file may hold, where Python has types.
-KINDS: dict[str, Callable[[object], bool]] = {
-    "markers": _are_named_tokens,
-    "specials": lambda v: _are_named_tokens(v) or (isinstance(v, list) and _are_tokens(v)),
-    "has_text": _is_switch,
-    "before": lambda v: v is None or _are_tokens(v),
-    "after": _are_tokens,
-    "mark_speech_only": _is_switch,
-    "mark_text_only": _is_switch,
-    "repeat_marker": _is_switch,
-    "leading_space": _is_switch,
-    "base_rows": lambda v: v is None or type(v) is int,
-    "family": lambda v: v is None or isinstance(v, str),
-    "chat": lambda v: (
-        isinstance(v, dict)
-        and all(isinstance(t, dict) and all(map(_are_tokens, t.values())) for t in v.values())
-    ),
-}
-
-
-def _from_entries(entries: Mapping[str, Any]) -> VocabSpec:
-    odd = {k: v for k, v in entries.items() if k in KINDS and not KINDS[k](v)}
-    if odd:
-        raise ValueError(f"unsuitable values {odd}")
-    made = dict(entries)
-    made["streams"] = {n: StreamSpec(**s) for n, s in entries.get("streams", {}).items()}
-    made["chat"] = {n: ChatSpec(**s) for n, s in entries.get("chat", {}).items()}
-    return VocabSpec(**made)
 
 
 def _set_entries(described: VocabSpec | StreamSpec | ChatSpec) -> dict[str, Any]:

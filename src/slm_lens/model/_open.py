@@ -42,5 +42,20 @@ def open_checkpoint(
             f"load: got family={family!r} and a vocab_spec, expected one of them. A described "
             "vocabulary needs no family."
         )
-    given = vocab_spec if isinstance(vocab_spec, VocabSpec) else read_vocab_spec(vocab_spec)
-    return files, Described(given)
+    return files, Described(as_vocab_spec(vocab_spec))
+
+
+def as_vocab_spec(given: object) -> VocabSpec:
+    """A description that was given, or is in the YAML file that was given.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if isinstance(given, VocabSpec):
+        return given
+    if isinstance(given, str | Path):
+        return read_vocab_spec(given)
+    raise TypeError(
+        f"load: got a {type(given).__name__} as vocab_spec, expected a slm_lens.VocabSpec or its "
+        'YAML file. Write VocabSpec(streams={"units": StreamSpec(pattern="<Un{unit}>")}).'
+    )

@@ -5,6 +5,7 @@ from typing import TypedDict
 
 from slm_lens.errors import VocabError
 from slm_lens.families.prompt import PromptFormat
+from slm_lens.model._inputs import words_of
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.word_span import MODALITIES, Modality
 from slm_lens.speech.alignment import Alignment
@@ -47,7 +48,7 @@ def written_prompt(
     """A text; see `HookedSLM.sequence_from_text`."""
     around = _around(vocab, prompt, "text", continue_in, chat)
     return SpeechTextSequence.from_text(
-        text.split(),
+        words_of(text),
         vocab,
         marker=prompt.mark_text_only,
         leading_space=prompt.leading_space,

@@ -20,8 +20,8 @@ from slm_lens._atomic import folder_written_atomically
 from slm_lens.families._hf_model import Placement, no_progress_bar
 from slm_lens.families.assemble import load_checkpoint
 from slm_lens.families.checkpoint import Checkpoint
-from slm_lens.families.described import Described
 from slm_lens.families.family import Family
+from slm_lens.families.registry import families_by_name
 from slm_lens.families.vocab_spec import FILE_NAME, VocabSpec
 from slm_lens.model._open import open_checkpoint
 from slm_lens.model.source import find_folder
@@ -106,7 +106,7 @@ def _write(checkpoint: Checkpoint, folder: Path, *, origin: str) -> None:
     if checkpoint.tokenizer is not None:
         checkpoint.tokenizer.save_pretrained(folder)
     path = folder / FILE_NAME
-    family = None if checkpoint.family == Described.name else checkpoint.family
+    family = checkpoint.family if checkpoint.family in families_by_name() else None
     replace(checkpoint.spec, family=family).write(path)
     about = {"source": origin, "adapter": checkpoint.adapter, "slm-lens": version("slm-lens")}
     comment = "".join(f"# {key}: {json.dumps(value)}\n" for key, value in about.items() if value)

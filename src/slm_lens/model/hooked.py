@@ -22,6 +22,7 @@ from slm_lens.families._foreign import foreign
 from slm_lens.families.checkpoint import Checkpoint
 from slm_lens.families.prompt import PromptFormat
 from slm_lens.families.vocab_spec import VocabSpec
+from slm_lens.model._inputs import check_units
 from slm_lens.model._prompts import interleaved_prompt, spoken_prompt, written_prompt
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.sequence import SpeechTextSequence
@@ -280,7 +281,12 @@ class HookedSLM(TransformerBridge):
 
         Returns:
             The sequence.
-        """
+
+        Raises:
+            TypeError: `units` are no units.
+            ValueError: their frame rate, or whether they are deduplicated, is not the model's.
+        """  # noqa: DOC502 (raised by check_units)
+        check_units(units, self.vocab_spec)
         return spoken_prompt(
             units, alignment, self.vocab, self.prompt_format, continue_in=continue_in, chat=chat
         )
@@ -325,7 +331,9 @@ class HookedSLM(TransformerBridge):
 
         Raises:
             VocabError: the model has no text tokens.
-        """  # noqa: DOC502 (raised by require_text)
+            TypeError: `text` is no text.
+            ValueError: there is no word in it.
+        """  # noqa: DOC502 (raised by require_text and written_prompt)
         self.vocab.require_text("sequence_from_text", self.provenance.model_and_family)
         return written_prompt(
             text, self.vocab, self.prompt_format, continue_in=continue_in, chat=chat
@@ -349,7 +357,12 @@ class HookedSLM(TransformerBridge):
 
         Returns:
             The sequence.
-        """
+
+        Raises:
+            TypeError: `units` are no units.
+            ValueError: their frame rate, or whether they are deduplicated, is not the model's.
+        """  # noqa: DOC502 (raised by check_units)
+        check_units(units, self.vocab_spec)
         return interleaved_prompt(
             units, alignment, self.vocab, self.prompt_format, spoken=spoken, continue_in=continue_in
         )

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
 
 def deduplicate(
     units: Int[Tensor, " n_frames"],
@@ -50,6 +52,7 @@ class Units:
         frame_rate_hz: encoder frames per second.
 
     Raises:
+        TypeError: ids or durations are no tensor of whole numbers.
         ValueError: no unit, a negative id, a duration under one frame, or a frame rate that is
             not positive.
     """
@@ -59,6 +62,14 @@ class Units:
     frame_rate_hz: float
 
     def __post_init__(self) -> None:
+        for name in ("ids", "durations_frames"):
+            given = getattr(self, name)
+            if not isinstance(given, Tensor) or given.dtype not in WHOLE:
+                kind = given.dtype if isinstance(given, Tensor) else type(given).__name__
+                raise TypeError(
+                    f"Units: got {name} of {kind}, expected a tensor of whole numbers. Write "
+                    "torch.tensor([3, 49]), or units.long() if they are whole."
+                )
         if self.ids.numel() == 0 or self.ids.min() < 0:
             raise ValueError(
                 f"Units: got ids {self.ids.tolist()[:8]}, expected at least one id, all >= 0."

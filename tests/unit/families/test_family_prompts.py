@@ -177,13 +177,13 @@ def test_soda(loaded):
 
 def test_ichigo(loaded):
     expected = [1, N + 512, N + 3, N + 9, N + 3, N + 513]
-    assert loaded("Ichigo").sequence_from_units(UNITS).tokens.tolist() == expected
+    assert loaded("Ichigo").sequence_from_units(frames([3, 9, 3])).tokens.tolist() == expected
 
 
 def test_speech_gpt(loaded):
     model = loaded("SpeechGPT")
     expected = [1, 1330, 333, 339, 333, 1331]
-    assert model.sequence_from_units(UNITS).tokens.tolist() == expected
+    assert model.sequence_from_units(frames([3, 9, 3], 50.0)).tokens.tolist() == expected
     written = model.sequence_from_text("the lion").tokens.tolist()
     assert written[0] == 1
     assert "".join(model.vocab.label(t) for t in written[1:]) == " the lion"

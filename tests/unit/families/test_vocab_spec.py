@@ -1,11 +1,13 @@
 """Descriptions by hand: written, read, applied, refused."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 import slm_lens
 from slm_lens import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
+from slm_lens.model._open import as_vocab_spec
 
 TOKENS = {"<u0>": 7, "<u1>": 9, "<u2>": 11, "<x0>": 20, "<x2>": 21, "a": 1}
 
@@ -59,6 +61,8 @@ class TestStreams:
             {"pattern": "<u>"},
             {"pattern": "<u{unit}{unit}>"},
             {"pattern": "<u{unit}>", "offset": 3, "count": 4},
+            {"pattern": "<u{unit}>", "offset": 2},
+            {"pattern": "", "offset": 2},
         ],
         ids=str,
     )
@@ -78,9 +82,49 @@ class TestStreams:
         with pytest.raises(ValueError, match=r"got frame_rate_hz=.*, more than 0"):
             StreamSpec(offset=4, count=3, frame_rate_hz=rate)
 
+    @pytest.mark.parametrize(
+        ("odd", "message"),
+        [
+            ({"pattern": 5}, r"got pattern=5, expected a text as \"<Un\{unit\}>\""),
+            ({"frame_rate_hz": "50"}, r"got frame_rate_hz='50', expected a number as 25"),
+            ({"frame_rate_hz": True}, r"got frame_rate_hz=True, expected a number"),
+            ({"deduplicated": "no"}, r"got deduplicated='no', expected True or False"),
+        ],
+    )
+    @pytest.mark.usefixtures("untyped")
+    def test_values_of_another_kind(self, odd, message):
+        with pytest.raises(ValueError, match=f"StreamSpec: {message}"):
+            StreamSpec(**({"offset": 4, "count": 3} | odd))
+
 
 class TestSpec:
     unit = StreamSpec(offset=4, count=3)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"streams": {"units": "<u>"}}, r"each a StreamSpec by name\. Write streams="),
+            ({"streams": {"units": {"offset": 4, "count": 3}}}, r"each a StreamSpec by name"),
+            ({"streams": None}, r"got streams=None, expected each a StreamSpec"),
+            ({"chat": {"speech": "x"}}, r"each a ChatSpec by name\. Write chat="),
+            ({"has_text": "no"}, r"got has_text='no', expected True or False"),
+            ({"base_rows": -1}, r"got base_rows=-1, expected a number of rows, 0 or more"),
+            ({"word_policy": 3}, r"got word_policy=3, expected a name"),
+        ],
+    )
+    @pytest.mark.usefixtures("untyped")
+    def test_values_of_another_kind(self, options, message):
+        with pytest.raises(ValueError, match=f"VocabSpec: .*{message}"):
+            VocabSpec(**({"streams": {"units": self.unit}} | options))
+
+    @pytest.mark.parametrize("modality", ["speech", "text"])
+    def test_only_what_has_a_marker_can_be_marked(self, modality):
+        message = (
+            rf"mark_{modality}_only=True .*'{modality}_end'.*, expected one named '{modality}'"
+        )
+        switch = {f"mark_{modality}_only": True}
+        with pytest.raises(ValueError, match=message):
+            VocabSpec(streams={"units": self.unit}, markers={f"{modality}_end": 3}, **switch)
 
     def test_a_stream_named_units_is_needed(self):
         with pytest.raises(
@@ -130,15 +174,26 @@ class TestSpec:
             ("streams: {units: {offset: 3, length: 2}}", "length"),
             ("markers: {}", "expected one named 'units'"),
             ("!!python/object/apply:os.getcwd []", "is no description"),
-            (f"{UNITS}before: 5", "unsuitable values .'before': 5"),
-            (f"{UNITS}after: [1.5]", "unsuitable values .'after'"),
-            (f"{UNITS}markers: {{speech: [1]}}", "unsuitable values .'markers'"),
-            (f"{UNITS}specials: <s>", "unsuitable values .'specials'"),
-            (f"{UNITS}has_text: 'no'", "unsuitable values .'has_text'"),
-            (f"{UNITS}base_rows: many", "unsuitable values .'base_rows'"),
-            (f"{UNITS}chat: {{speech: {{before: 3, after: a}}}}", "unsuitable values .'chat'"),
+            (f"{UNITS}before: 5", "got before=5, expected a text, or a list"),
+            (f"{UNITS}after: [1.5]", r"got after=\[1.5\], expected a text, or a list"),
+            (f"{UNITS}markers: {{speech: [1]}}", "got markers=.*, expected tokens by name"),
+            (f"{UNITS}specials: <s>", "got specials='<s>', expected a list"),
+            (f"{UNITS}has_text: 'no'", "got has_text='no', expected True or False"),
+            (f"{UNITS}base_rows: many", "got base_rows='many', expected a number of rows"),
+            (f"{UNITS}chat: {{speech: {{before: 3, after: a}}}}", "ChatSpec: got before=3"),
+            ("", "the file holds None, expected entries"),
+            ("streams:", "streams holds None, expected entries"),
+            (
+                'streams: {units: "<{unit}>"}',
+                r"streams\.units holds '<\{unit\}>', expected entries",
+            ),
+            (f"{UNITS}chat: {{speech: x}}", r"chat\.speech holds 'x', expected entries"),
+            (UNITS[:-2] + ", units: {offset: 4, count: 2}}", r"\['units'\] stand twice"),
+            (f"{UNITS}family: a\nfamily: b", r"\['family'\] stand twice .*each entry once"),
+            ("streams: {units: {offset: 3, count: 2, deduplicated: 'no'}}", "without quotes"),
         ],
     )
+    @pytest.mark.usefixtures("untyped")
     def test_other_files_are_refused(self, tmp_path, content, message):
         (tmp_path / "spec.yaml").write_text(content)
         with pytest.raises(ValueError, match=rf"(?s)read_vocab_spec: .*{message}.*docs/families"):
@@ -205,6 +260,29 @@ class TestLoading:
         written = VocabSpec(streams=spec.streams, has_text=False, before="<s>")
         with pytest.raises(slm_lens.VocabError, match=r"no tokenizer to write '<s>' with"):
             slm_lens.load(published("TWIST, Llama").path, vocab_spec=written)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"base_rows": 5000}, r"got base_rows=5000 .*embedding has \d+ rows.* give \d+"),
+            ({"before": "<nope>"}, r"no token '<nope>'; expected control tokens that it has"),
+            ({"chat": {"text": ChatSpec("hi", "[NOPE]")}}, r"no token '\[NOPE\]'"),
+            ({"before": [9999]}, r"ids \[9999\]; expected 0 <= id < \d+"),
+            ({"after": [-1]}, r"ids \[-1\]; expected 0 <= id"),
+            ({"streams": {"units": StreamSpec(offset=20, count=9)}}, r"9 of which are text"),
+            ({"family": "nope"}, r"family='nope', expected one of \[.*'sims'.*or 'described'"),
+        ],
+    )
+    def test_what_contradicts_the_checkpoint(self, plain, spec, options, message):
+        with pytest.raises(ValueError, match=message):
+            slm_lens.load(plain, vocab_spec=replace(spec, **options))
+
+    def test_what_is_no_description(self, tmp_path):
+        for nothing in ("", tmp_path, tmp_path / "absent.yaml"):
+            with pytest.raises(ValueError, match=r"which is no file; expected a YAML file"):
+                as_vocab_spec(nothing)
+        with pytest.raises(TypeError, match=r"got a dict as vocab_spec, .* Write VocabSpec\("):
+            as_vocab_spec({"units": "<{unit}>"})
 
 
 class TestFamilyChoice:

@@ -137,13 +137,18 @@ class TestPickles:
             b"\x80\x02K\x05.",
             b"not a pickle",
             b"PK\x05\x06" + bytes(18),
+            b"",
+            b"hello",
         ],
-        ids=["git-lfs pointer", "an empty dict", "a number", "text", "an empty archive"],
+        ids=["git-lfs pointer", "empty dict", "number", "text", "empty archive", "empty", "word"],
     )
     def test_another_file_under_this_name(self, own_copy, load_copy, content):
         (own_copy("TWIST, OPT") / "pytorch_model.bin").write_bytes(content)
-        with pytest.raises(ValueError, match=r"load: .*pytorch_model\.bin cannot be read"):
+        with pytest.raises(ValueError, match=r"load: .*pytorch_model\.bin cannot be read") as error:
             load_copy("TWIST, OPT")
+        assert "weights_only" not in str(error.value)
+        assert ("Git LFS pointer" in str(error.value)) == content.startswith(b"version")
+        assert ("it is empty" in str(error.value)) == (content == b"")
 
     @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before zip"])
     @pytest.mark.parametrize("layout", PICKLES)

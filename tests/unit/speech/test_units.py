@@ -1,5 +1,6 @@
 """Units keep their time, whatever is collapsed."""
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import given
@@ -66,3 +67,16 @@ def test_units_that_make_no_sense_are_refused(ids, durations_frames, frame_rate_
             durations_frames=torch.tensor(durations_frames, dtype=torch.int64),
             frame_rate_hz=frame_rate_hz,
         )
+
+
+@pytest.mark.parametrize("odd", [torch.tensor([1.5]), torch.tensor([True]), [3]], ids=repr)
+def test_ids_and_durations_are_whole_numbers(odd):
+    jaxtyping.config.update("jaxtyping_disable", True)  # users have no type checks
+    try:
+        one = torch.tensor([1])
+        with pytest.raises(TypeError, match=r"Units: got ids of .*, expected a tensor of whole"):
+            Units(ids=odd, durations_frames=one, frame_rate_hz=25)
+        with pytest.raises(TypeError, match=r"Units: got durations_frames of .*whole numbers"):
+            Units(ids=one, durations_frames=odd, frame_rate_hz=25)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
