@@ -9,18 +9,23 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-POSITIVE = {"rope_theta", "factor", "partial_rotary_factor", "original_max_position_embeddings"}
-NOT_NEGATIVE = {
-    "attention_factor",
-    "beta_fast",
-    "beta_slow",
-    "low_freq_factor",
-    "high_freq_factor",
-    "mscale",
-    "mscale_all_dim",
+# Rotary settings that are numbers: more than this, and at most that.
+NUMBERS = {
+    "partial_rotary_factor": (0, 1),
+    "rope_theta": (0, 1e18),
+    "factor": (0, 1e18),
+    "original_max_position_embeddings": (0, 1e18),
+    "low_freq_factor": (0, 1e18),
+    "high_freq_factor": (0, 1e18),
+    "beta_fast": (0, 1e18),
+    "beta_slow": (0, 1e18),
+    "attention_factor": (0, 1e6),  # queries and keys are multiplied by it
+    "mscale": (-1, 1e6),  # DeepSeek has 0, for none
+    "mscale_all_dim": (-1, 1e6),
 }
-LISTS = {"short_factor", "long_factor"}
+LISTS = ("short_factor", "long_factor")
 WINDOWS = ("sliding_window", "attention_chunk_size")  # of attention, in tokens
+LENGTHS = ("max_position_embeddings", "seq_length", "n_positions")
 # Layers or experts, far beyond any model: transformers makes lists as long as their number.
 MAX_PARTS = 10_000
 
@@ -52,11 +57,13 @@ def check_numbers(config: Mapping[str, Any], where: str) -> None:
         where: whose config it is, for the message.
 
     Raises:
-        ValueError: NaN or infinity, a whole number beyond 64 bits, an epsilon of a norm below
-            zero, more than `MAX_PARTS` layers or experts, or a window that is no whole number.
+        ValueError: NaN or infinity, a whole number beyond 64 bits, a negative epsilon of a norm,
+            no probability as dropout, a context without positions, more than `MAX_PARTS` layers
+            or experts, or a window that is no whole number.
     """
     for path, value in _entries(config):
-        if path.split(".")[-1] in WINDOWS and value is not None and type(value) is not int:
+        name = path.split(".")[-1]
+        if name in WINDOWS and value is not None and type(value) is not int:
             raise ValueError(
                 f"load: the config of {where} has {path}={value!r}, expected a whole number or "
                 "null. Was config.json edited?"
@@ -65,9 +72,13 @@ def check_numbers(config: Mapping[str, Any], where: str) -> None:
             continue
         most = 2**63 if isinstance(value, int) else math.inf
         least = -most
-        if path.endswith(("eps", "epsilon")):
+        if name.endswith(("eps", "epsilon")):
             least = 0
-        if "layer" in path.split(".")[-1] or "experts" in path:
+        elif name.endswith(("dropout", "pdrop")):
+            least, most = 0, 1
+        elif name in LENGTHS:
+            least = 1
+        elif "layer" in name or "experts" in name:
             most = MAX_PARTS
         if not math.isfinite(value) or not least <= value <= most:
             raise ValueError(
@@ -95,8 +106,8 @@ def check_rotation(parameters: object, where: str) -> None:
         if odd or len(lengths) > 1:
             raise ValueError(
                 f"load: the config of {where} has the rotary settings {odd or dict(settings)}, "
-                "expected positive numbers, partial_rotary_factor at most 1, and factors in lists "
-                "of one length. Was config.json edited?"
+                "expected positive numbers of the usual size, partial_rotary_factor at most 1, and "
+                "lists of one length. Was config.json edited?"
             )
 
 
@@ -120,14 +131,14 @@ def refuse_rotation(settings: object, model_type: str, where: str) -> None:
 
 def _suits(name: str, value: object) -> bool:
     """Whether a rotary setting is of its kind; None leaves it to transformers."""
-    if value is None or name not in POSITIVE | NOT_NEGATIVE | LISTS:
+    if name in LISTS and isinstance(value, list):
+        return all(_suits("factor", v) for v in value)
+    if value is None or name not in (*NUMBERS, *LISTS):
         return True
-    if name in LISTS:
-        return isinstance(value, list) and all(_suits("factor", v) for v in value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    most = 1 if name == "partial_rotary_factor" else math.inf
-    return 0 <= value <= most and (value > 0 or name in NOT_NEGATIVE)
+    more_than, most = NUMBERS.get(name, (math.inf, math.inf))
+    return more_than < value <= most
 
 
 def _entries(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

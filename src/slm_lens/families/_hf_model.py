@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
@@ -93,13 +93,18 @@ def _check_tied(skeleton: PreTrainedModel, weights: Mapping[str, StoredTensor], 
     untied = [
         k
         for k, v in tied_weights(skeleton).items()
-        if k in weights and not torch.equal(weights[k].read(), weights[v].read())
+        if k in weights and not _are_equal(weights[k].read(), weights[v].read())
     ]
     if untied:
         raise ValueError(
             f"load: {where} stores {untied} apart from the embedding, but its config has "
             "tie_word_embeddings true; expected equal weights or none. Set it to false."
         )
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    """Whether all entries are; NaN, which is told elsewhere, equals NaN."""
+    return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def _check_finite(model: nn.Module, where: str) -> None:

@@ -5,7 +5,6 @@ Safetensors first; a pickle (``pytorch_model.bin``) only where there is none, an
 tensor that keeps its dtype costs no second copy.
 """
 
-import pickle
 import re
 import zipfile
 from collections.abc import Callable
@@ -123,19 +122,20 @@ def stored_dtype(weights: dict[str, StoredTensor]) -> torch.dtype:
 def _indexed(path: Path) -> list[str]:
     """File names of an index, none of which leaves the folder."""
     weight_map = read_json_object(path).get("weight_map")
-    names = set(weight_map.values()) if isinstance(weight_map, dict) else set()
-    if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
+    names = list(weight_map.values()) if isinstance(weight_map, dict) else []
+    odd = [n for n in names if not isinstance(n, str) or not n or Path(n).name != n]
+    if not names or odd:
         raise ValueError(
-            f"load: {path} names the files {sorted(map(repr, names))[:4]}, expected a weight_map "
-            "with names of files beside it. Was the index edited?"
+            f"load: {path} names the files {(odd or names)[:4]}, expected a weight_map with names "
+            "of files beside it. Was the index edited?"
         )
-    return sorted(names)
+    return sorted(set(names))
 
 
 def _in_safetensors(path: Path) -> dict[str, StoredTensor]:
     try:
         shard = safe_open(path, framework="pt")
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(
             f"load: {path} cannot be read ({error}), expected a whole safetensors file. Was the "
             "download cut short? Get the file again."
@@ -158,19 +158,31 @@ def _in_pickle(path: Path) -> dict[str, StoredTensor]:
         stored = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except (RuntimeError, ValueError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what damaged pickles raise has no common root
+        said = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
-            f"load: {path} cannot be read without running its code, or is damaged "
-            f"({str(error).splitlines()[0]}), expected a file that torch.save wrote and that "
-            "holds tensors only. Get the file again, or convert it to safetensors where you "
-            "trust its origin."
+            f"load: {path} cannot be read without running its code, or is damaged ({said}), "
+            "expected a file that torch.save wrote and that holds tensors only. Get the file "
+            "again, or convert it to safetensors where you trust its origin."
         ) from error
-    if not isinstance(stored, dict) or not all(isinstance(t, Tensor) for t in stored.values()):
+    if not isinstance(stored, dict) or not all(
+        isinstance(name, str) and _is_plain(t) for name, t in stored.items()
+    ):
         raise ValueError(
-            f"load: {path} holds more than tensors, expected a state dict. Was a whole model "
-            "pickled? Save its state_dict()."
+            f"load: {path} holds more or other than tensors of {list(DTYPES.values())}, expected "
+            "a state dict of plain tensors. Was a whole model pickled, or are they quantised? "
+            "Save its state_dict()."
         )
     return {
-        str(name): StoredTensor(tuple(t.shape), t.dtype, lambda t=t: t)
-        for name, t in stored.items()
+        name: StoredTensor(tuple(t.shape), t.dtype, lambda t=t: t) for name, t in stored.items()
     }
+
+
+def _is_plain(stored: object) -> bool:
+    """Whether it is a tensor with a number in the file for each of its entries."""
+    return (
+        isinstance(stored, Tensor)
+        and stored.layout is torch.strided
+        and stored.dtype in DTYPES.values()
+        and stored.numel() * stored.element_size() <= stored.untyped_storage().nbytes()
+    )

@@ -96,7 +96,10 @@ class CheckpointFiles:
         added: list[str | AddedToken] = [AddedToken(t, normalized=False) for t in tokens]
         self.tokenizer.add_tokens(added)
         new = [t for t in tokens if t not in self.token_ids]
-        self._token_ids.update({t: self.tokenizer.backend_tokenizer.token_to_id(t) for t in new})
+        for token in new:
+            token_id = self.tokenizer.backend_tokenizer.token_to_id(token)
+            assert token_id is not None
+            self._token_ids[token] = token_id
         assert len(self.token_ids) == n_before + len(new)
 
     @cached_property

@@ -59,8 +59,14 @@ class Slam(SlamkitFamily):
             The description.
 
         Raises:
-            VocabError: the config names other control tokens.
+            VocabError: the config names other control tokens, or there is a text tokenizer.
         """
+        if files.tokenizer is not None and files.token_ids.get("<Un0>") != FIRST_UNIT:
+            raise VocabError(
+                f"load: {files.name} has units and no text, and got a tokenizer without <Un0> at "
+                f"id {FIRST_UNIT}, expected none. Leave text_tokenizer= out; if the model has text "
+                "(SIMS), its base_config has another vocab_size than the text model had."
+            )
         d_vocab = files.number("vocab_size", at_least=FIRST_UNIT + 1)
         named = base_config(files)
         odd = {

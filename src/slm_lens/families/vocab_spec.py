@@ -269,6 +269,7 @@ KINDS: dict[str, Callable[[object], bool]] = {
     "repeat_marker": _is_switch,
     "leading_space": _is_switch,
     "base_rows": lambda v: v is None or type(v) is int,
+    "family": lambda v: v is None or isinstance(v, str),
     "chat": lambda v: (
         isinstance(v, dict)
         and all(isinstance(t, dict) and all(map(_are_tokens, t.values())) for t in v.values())

@@ -11,6 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 from transformer_lens.utilities.multi_gpu import count_unique_devices
 from transformers import PreTrainedModel
@@ -101,6 +102,9 @@ class HookedSLM(TransformerBridge):
 
         As `build_bridge_from_module`, which always makes the base class and may reload the
         tokenizer from its folder, and so drop units that were added to it in memory.
+
+        Raises:
+            ValueError: the model lacks a part that the bridge calls.
         """
         hf_model = checkpoint.hf_model
         adapter = ArchitectureAdapterFactory.select_architecture_adapter(
@@ -116,6 +120,10 @@ class HookedSLM(TransformerBridge):
         adapter.prepare_model(hf_model)
         with no_init_weights():  # for fused projections it makes layers, and would fill them first
             super().__init__(hf_model, adapter, checkpoint.tokenizer)
+        for part in ("embed", "ln_final", "unembed"):
+            component = self._modules.get(part)
+            if isinstance(component, GeneralizedComponent) and component.original_component is None:
+                raise ValueError(f"it has no {part}, which every forward pass of its bridge needs")
 
     @property
     def unit_tokenizer(self) -> UnitTokenizer:

@@ -136,12 +136,12 @@ class MimiCodes:
             )
         with torch.inference_mode():
             batch = waveform[None, None].to(self._model.device, self._model.dtype)
-            codes = self._model.encode(batch, num_quantizers=self.n_codebooks).audio_codes[0]
+            encoded: Any = self._model.encode(batch, num_quantizers=self.n_codebooks)
         return {
             "units" if q == 0 else f"codebook_{q}": Units.from_frames(
                 frames.cpu(), frame_rate_hz=self.frame_rate_hz, dedup=False
             )
-            for q, frames in enumerate(codes.long())
+            for q, frames in enumerate(encoded.audio_codes[0].long())
         }
 
     def save(self, folder: str | Path) -> None:

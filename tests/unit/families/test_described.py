@@ -74,3 +74,10 @@ def test_chatglm_weights_are_read_under_a_description(published, loaded):
     tokens = torch.arange(12)[None]
     with torch.no_grad():
         assert torch.equal(model(tokens), loaded("GLM-4-Voice")(tokens))
+
+
+def test_the_name_of_a_family_is_text(tmp_path):
+    path = tmp_path / "slm_lens.yaml"
+    path.write_text('streams: {units: {pattern: "<{unit}>"}}\nfamily: 3\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"unsuitable values \{'family': 3\}"):
+        read_vocab_spec(path)

@@ -132,8 +132,10 @@ def test_llama_mimi_hears_a_clip(published, tmp_path):
     folder = published("Llama-Mimi").path
     model = slm_lens.load(folder, unit_tokenizer=slm_lens.MimiCodes(codec, n_codebooks=4))
     with torch.no_grad():
-        codes = codec.encode(clip[None, None], num_quantizers=4).audio_codes[0].T.tolist()
-    expected = [N + 4 * c + q for frame in codes for q, c in enumerate(frame)]
+        audio_codes = codec.encode(clip[None, None], num_quantizers=4).audio_codes
+    assert audio_codes is not None
+    frames_of_codes = audio_codes[0].T.tolist()
+    expected = [N + 4 * c + q for frame in frames_of_codes for q, c in enumerate(frame)]
     sequence = model.sequence_from_audio(tmp_path / "clip.wav")
     assert sequence.tokens.tolist() == [1, N + 64, *expected, N + 65]
     other = slm_lens.MimiCodes(tiny_mimi(codebook_size=32), n_codebooks=4)

@@ -7,7 +7,7 @@ import torch
 
 from slm_lens.speech.mfcc import MfccKMeans
 from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
-from slm_lens.speech.units import UnitTokenizer
+from slm_lens.speech.units import Units, UnitTokenizer
 
 
 @pytest.mark.parametrize("dedup", [True, False])
@@ -18,7 +18,9 @@ def test_mfcc_units_from_a_folder(tmp_path, dedup):
     loaded = load_unit_tokenizer(tmp_path)
     assert isinstance(loaded, UnitTokenizer)
     waveform = torch.randn(16_000, generator=generator)
-    assert loaded.encode(waveform).ids.tolist() == saved.encode(waveform).ids.tolist()
+    units = loaded.encode(waveform)
+    assert isinstance(units, Units)
+    assert units.ids.tolist() == saved.encode(waveform).ids.tolist()
     assert (loaded.n_units, loaded.dedup) == (6, dedup)
 
 
