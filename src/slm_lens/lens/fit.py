@@ -145,9 +145,9 @@ def lens_divergence(
         chunk_positions: positions whose logits are held at once.
 
     Returns:
-        ``lens``, ``positions`` (``"speech"``, ``"text"``, ``"all"``), ``layer``, ``kl_nats`` (mean of
-        ``KL(final || lens)`` over the positions) and ``n_positions``; no rows for a modality
-        without positions.
+        ``lens``, ``positions`` (``"speech"``, ``"text"``, ``"all"``), ``layer``, ``kl_nats``
+        (mean of ``KL(final || lens)`` over the positions) and ``n_positions``; no rows for a
+        modality without positions.
 
     Raises:
         ValueError: there is no sequence.

@@ -218,7 +218,7 @@ def _from_package(folder: Path, model: LensModel) -> TunedLens:
         n_layers = len({name.split(".")[0] for name in state})
         weight = torch.stack([state[f"{layer}.weight"] for layer in range(n_layers)])
         bias = torch.stack([state[f"{layer}.bias"] for layer in range(n_layers)])
-    except Exception as error:  # noqa: BLE001 (unpickling fails in many ways)
+    except Exception as error:
         raise ValueError(
             f"load_tuned_lens: params.pt in {folder} cannot be read ({error}), expected the "
             "translators of a tuned-lens package's lens, tensors only. Get the file again."
