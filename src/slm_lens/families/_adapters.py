@@ -66,10 +66,33 @@ def add_adapter(
             "it trained on this model?"
         )
     assert isinstance(peft_model, PeftModel)
+    if merge:
+        _refuse_tied(model, folder)
+        _unshare(model)
     inner = peft_model.merge_and_unload() if merge else peft_model.base_model.model
     bare = cast(PreTrainedModel, inner)
     bare.requires_grad_(True)  # peft freezes what it does not train; gradients are for readers too
     return bare.train(training)
+
+
+def _refuse_tied(model: PreTrainedModel, folder: Path) -> None:
+    """Refuse to merge into an embedding that is also the unembedding: it would change both."""
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    if model.config.tie_word_embeddings and any(hasattr(end, "base_layer") for end in ends):
+        raise ValueError(
+            f"load: the adapter in {folder} changes the embedding or the unembedding, which share "
+            "one matrix in this model; expected it live, since merged it would change both. Pass "
+            "merge_adapter=False."
+        )
+
+
+def _unshare(model: PreTrainedModel) -> None:
+    """Give what is merged into weights of its own: a model in memory keeps what it had."""
+    for part in model.modules():
+        base = getattr(part, "base_layer", None)
+        if base is not None:
+            for weight in base.parameters():
+                weight.data = weight.data.clone()
 
 
 def _is_adapters(name: str) -> bool:

@@ -69,7 +69,7 @@ def build_model(
             device_map=placement.device_map,
             max_memory=placement.max_memory,
         )
-    _check_finite(model, where)
+    check_finite(model, where)
     return model.eval()
 
 
@@ -84,7 +84,9 @@ def twin(model: nn.Module) -> nn.Module:
     Returns:
         New modules around the same tensors, in evaluation mode.
     """
-    shared = {id(t): t for t in chain(model.parameters(), model.buffers())}
+    shared: dict[int, torch.Tensor] = {id(b): b for b in model.buffers()}
+    for p in model.parameters():  # anew, so that freezing and gradients stay apart
+        shared[id(p)] = nn.Parameter(p.detach(), requires_grad=p.requires_grad)
     return copy.deepcopy(model, shared).eval()
 
 
@@ -107,7 +109,7 @@ def _are_equal(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-def _check_finite(model: nn.Module, where: str) -> None:
+def check_finite(model: nn.Module, where: str) -> None:
     """Refuse weights with NaN or infinity: a rank against NaN would be 1."""
     for name, weight in chain(model.named_parameters(), model.named_buffers()):
         if weight.device.type == "meta":  # on disk; nothing to look at

@@ -12,21 +12,19 @@ space at the start of a text. The tests compare these readers with ``sentencepie
 ``tiktoken`` themselves.
 """
 
-import base64
-import binascii
+import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, processors
-from tokenizers.models import BPE
+from tokenizers import AddedToken, processors
 from transformers import PreTrainedTokenizerFast
-from transformers.convert_slow_tokenizer import (
-    SentencePieceExtractor,
-    SpmConverter,
-    TikTokenConverter,
-)
 
 from slm_lens._json import read_json_object
+from slm_lens.families._tokenizer_models import (
+    sentencepiece_backend,
+    tiktoken_backend,
+    tiktoken_ranks,
+)
 
 NAMED = ("bos_token", "eos_token", "unk_token", "pad_token")
 
@@ -52,13 +50,46 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     try:
         if (folder / "tokenizer.json").is_file():
             unnamed = {k: None for k in NAMED if settings.get(k) == ""}  # as LLaMA's first port
-            return PreTrainedTokenizerFast.from_pretrained(folder, **unnamed)
-        return _from_model_file(folder, settings)
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **unnamed)
+        else:
+            tokenizer = _from_model_file(folder, settings)
+        written = _written_ids(folder, settings)
     except Exception as error:
         raise ValueError(
             f"load: the tokenizer in {folder} cannot be read ({error}), expected tokenizer.json, "
             "or tokenizer.model of SentencePiece or tiktoken. Was the download cut short?"
         ) from error
+    _check_ids(tokenizer, written, folder)
+    return tokenizer
+
+
+def _written_ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
+    """Ids that the files give to added tokens by written form."""
+    if not (folder / "tokenizer.json").is_file():
+        return {token.content: i for i, token in _added_tokens(folder, settings).items()}
+    content = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    decoder = settings.get("added_tokens_decoder") or {}
+    beside = {_content(token): int(i) for i, token in decoder.items()}
+    return beside | {token["content"]: token["id"] for token in content["added_tokens"]}
+
+
+def _check_ids(tokenizer: PreTrainedTokenizerFast, written: dict[str, int], folder: Path) -> None:
+    """Refuse a tokenizer whose added tokens came to stand elsewhere than the files say.
+
+    ``tokenizers`` appends them one after the other, whatever their ids, and only logs it.
+
+    Raises:
+        ValueError: there are such tokens.
+    """
+    read = tokenizer.get_vocab()
+    moved = {t: (i, read.get(t)) for t, i in written.items() if read.get(t) != i}
+    if moved:
+        token, (told, got) = next(iter(moved.items()))
+        raise ValueError(
+            f"load: the files of the tokenizer in {folder} give id {told} to {token!r}, which gets "
+            f"{got} when they are read, and so on for {len(moved)} tokens; expected the same. Do "
+            "the ids of the added tokens leave a gap, or do two files disagree?"
+        )
 
 
 def _settings(folder: Path) -> dict[str, Any]:
@@ -92,10 +123,10 @@ def _from_model_file(folder: Path, settings: dict[str, Any]) -> PreTrainedTokeni
     named = {k: _content(settings[k]) for k in NAMED if settings.get(k)}
     added = _added_tokens(folder, settings)
     path = folder / "tokenizer.model"
-    ranks = _tiktoken_ranks(path)
+    ranks = tiktoken_ranks(path)
     if ranks is not None:
-        return PreTrainedTokenizerFast(tokenizer_object=_tiktoken(ranks, added), **named)
-    backend, controls = _sentencepiece(path, added)
+        return PreTrainedTokenizerFast(tokenizer_object=tiktoken_backend(ranks, added), **named)
+    backend, controls = sentencepiece_backend(path, added)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **(controls | named))
     bos = tokenizer.bos_token
     if bos is not None and settings.get("add_bos_token", True):  # as LlamaTokenizer does
@@ -104,65 +135,6 @@ def _from_model_file(folder: Path, settings: dict[str, Any]) -> PreTrainedTokeni
         )
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **(controls | named))
     return tokenizer
-
-
-def _sentencepiece(path: Path, added: dict[int, AddedToken]) -> tuple[Tokenizer, dict[str, str]]:
-    """The BPE of a SentencePiece file, and the names of its control tokens."""
-    extractor: Any = SentencePieceExtractor(str(path))
-    parts: dict[str, Any] = extractor.extract(None)
-    backend = SpmConverter.build_tokenizer_from_spm_proto(
-        extractor.proto, parts["vocab"], parts.get("merges")
-    )
-    assert backend is not None
-    backend.add_tokens(parts["additional_special_tokens"])
-    _append(backend, added)
-    trainer = extractor.proto.trainer_spec
-    controls = {
-        "bos_token": trainer.bos_piece,
-        "eos_token": trainer.eos_piece,
-        "unk_token": trainer.unk_piece,
-    }
-    return backend, {k: v for k, v in controls.items() if backend.token_to_id(v) is not None}
-
-
-def _tiktoken_ranks(path: Path) -> dict[bytes, int] | None:
-    """Byte strings with their ranks, one a line in base64; None if the file is not of that kind."""
-    try:
-        lines = [line.split() for line in path.read_bytes().splitlines() if line]
-        return {base64.b64decode(token, validate=True): int(rank) for token, rank in lines}
-    except (ValueError, binascii.Error):
-        return None
-
-
-def _tiktoken(ranks: dict[bytes, int], added: dict[int, AddedToken]) -> Tokenizer:
-    """Byte-level BPE with tiktoken's ranks; added tokens keep the ids that the config gives."""
-
-    class Ranks(TikTokenConverter):
-        """Takes the ranks at hand, where the parent would read them with tiktoken."""
-
-        @staticmethod
-        def load_tiktoken_bpe(tiktoken_url: Any) -> dict[bytes, int]:  # noqa: ARG004
-            return ranks
-
-        def tokenizer(self) -> Tokenizer:
-            vocab, merges = self.extract_vocab_merges_from_model("")
-            vocab |= {token.content: i for i, token in added.items()}  # ids may leave gaps
-            return Tokenizer(BPE(vocab, merges, ignore_merges=True))
-
-    backend = Ranks().converted()
-    backend.add_tokens(list(added.values()))
-    return backend
-
-
-def _append(backend: Tokenizer, added: dict[int, AddedToken]) -> None:
-    """Add tokens after the last one, and refuse ids at which they would not come to stand."""
-    for token_id, token in sorted(added.items()):
-        backend.add_tokens([token])
-        if backend.token_to_id(token.content) != token_id:
-            raise ValueError(
-                f"added token {token.content!r} is to have id {token_id} and gets "
-                f"{backend.token_to_id(token.content)}"
-            )
 
 
 def _added_tokens(folder: Path, settings: dict[str, Any]) -> dict[int, AddedToken]:

@@ -4,8 +4,10 @@ Everything that a config can ask for is known here, before memory is taken for i
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
+from torch import nn
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
@@ -113,7 +115,7 @@ def _check_buffers(skeleton: PreTrainedModel, where: str) -> None:
 
 def _check_rows(skeleton: PreTrainedModel, weights: Mapping[str, StoredTensor], where: str) -> None:
     """Refuse an embedding with other rows than the config says, in words of its own."""
-    embedding = skeleton.get_input_embeddings().weight
+    embedding = cast(nn.Embedding, skeleton.get_input_embeddings()).weight
     stored = [
         weights[name].shape[:1]
         for name, weight in skeleton.named_parameters()

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import cast
 
+from torch import nn
 from transformers import (
     AutoConfig,
     PreTrainedConfig,
@@ -14,7 +15,7 @@ from slm_lens.errors import VocabError
 from slm_lens.families._adapters import add_adapter
 from slm_lens.families._config_checks import refuse_quantised
 from slm_lens.families._foreign import foreign
-from slm_lens.families._hf_model import Placement, build_model, twin
+from slm_lens.families._hf_model import Placement, build_model, check_finite, twin
 from slm_lens.families._skeleton import make_skeleton, refuse_unsupported
 from slm_lens.families._tokenizers import added_around
 from slm_lens.families._vocab import encode_tokens, make_vocab
@@ -65,6 +66,7 @@ def load_checkpoint(
     if stored is None:
         hf_model = cast(PreTrainedModel, twin(bare))
         hf_model.set_attn_implementation("eager")
+        check_finite(hf_model, files.name)
     else:
         hf_model = build_model(bare, stored, placement, where=files.name)
     if adapter is not None:
@@ -111,7 +113,8 @@ def _config(files: CheckpointFiles, family: Family, trust_remote_code: bool) -> 
 
 def _d_vocab(model: PreTrainedModel, files: CheckpointFiles) -> int:
     """Rows of the embedding, which transformer-lens takes from the config."""
-    rows, named = model.get_input_embeddings().weight.shape[0], model.config.vocab_size
+    embedding = cast(nn.Embedding, model.get_input_embeddings())
+    rows, named = embedding.weight.shape[0], model.config.vocab_size
     if rows != named:
         raise VocabError(
             f"load: the embedding of {files.name} has {rows} rows and its config "

@@ -65,7 +65,7 @@ def families_by_name() -> dict[str, Family]:
     return known
 
 
-def recognise(files: CheckpointFiles, family: str | Family | None) -> Family:
+def recognise(files: CheckpointFiles, family: str | Family | type[Family] | None) -> Family:
     """The family of a checkpoint.
 
     Args:
@@ -78,6 +78,7 @@ def recognise(files: CheckpointFiles, family: str | Family | None) -> Family:
 
     Raises:
         LookupError: no family has this name.
+        TypeError: `family` is none.
         ValueError: no family takes the checkpoint, the named one does not, or several do.
     """  # noqa: DOC502 (raised by _named)
     if family is not None:
@@ -98,13 +99,14 @@ def recognise(files: CheckpointFiles, family: str | Family | None) -> Family:
     raise ValueError(
         f"load: {files.name} is of no known family:\n{listed}\n"
         + (f"{known}; such models are not supported. " if known else "")
+        + ("" if files.token_ids else "Most are told by their tokens: give text_tokenizer=. ")
         + "Expected one of these, or a description: load(..., vocab_spec=slm_lens.VocabSpec("
         'streams={"units": slm_lens.StreamSpec(pattern="<unit_{unit}>")})), or slm_lens.yaml '
         "beside the weights. See docs/families.md."
     )
 
 
-def _named(files: CheckpointFiles, family: str | Family) -> Family:
+def _named(files: CheckpointFiles, family: str | Family | type[Family]) -> Family:
     if isinstance(family, str):
         known = families_by_name()
         if family not in known:
@@ -114,6 +116,13 @@ def _named(files: CheckpointFiles, family: str | Family) -> Family:
                 + (f" Did you mean {near[0]!r}?" if near else "")
             )
         family = known[family]
+    elif isinstance(family, type) and issubclass(family, Family):
+        family = family()
+    if not isinstance(family, Family):
+        raise TypeError(
+            f"load: got family={family!r}, expected the name of a family or a slm_lens.Family. "
+            f"Names: {sorted(families_by_name())}."
+        )
     reason = family.why_not(files)
     if reason is not None:
         raise ValueError(

@@ -57,7 +57,13 @@ class Sims(SlamkitFamily):
         if files.model_type == MODEL_TYPE:
             return "its vocabulary is too small for text" if is_unit_only(files) else None
         if {"<Un0>", *MARKERS.values()} <= files.token_ids.keys():
-            return None
+            rows, n_tokens = files.config.get("vocab_size"), len(files.token_ids)
+            if rows == n_tokens:
+                return None
+            return (
+                f"its model_type is {files.model_type!r}, and its vocab_size is {rows!r} where the "
+                f"tokenizer has {n_tokens} tokens (slamkit resizes to exactly that many)"
+            )
         return (
             f"its model_type is {files.model_type!r}, not {MODEL_TYPE!r}, and its tokenizer has "
             "no <Un0>, <speech> and <text>"

@@ -34,7 +34,7 @@ def convert_checkpoint(
     source: str | Path,
     out: str | Path,
     *,
-    family: str | Family | None = None,
+    family: str | Family | type[Family] | None = None,
     vocab_spec: VocabSpec | str | Path | None = None,
     text_tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
     adapter: str | Path | None = None,
@@ -78,7 +78,7 @@ def convert_checkpoint(
         files,
         known,
         Placement(dtype, {"": "cpu"}),
-        adapter=None if adapter is None else find_folder(adapter),
+        adapter=None if adapter is None else find_folder(adapter, option="adapter"),
     )
     with folder_written_atomically(out) as part:
         _write(checkpoint, part, origin=str(source))

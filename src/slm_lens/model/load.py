@@ -6,26 +6,29 @@ from typing import cast
 
 import torch
 from torch import nn
-from transformer_lens.utilities.multi_gpu import resolve_device_map
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from slm_lens.families._hf_model import DeviceMap, Placement
+from slm_lens.families._hf_model import DeviceMap
 from slm_lens.families.assemble import load_checkpoint
 from slm_lens.families.family import Family
 from slm_lens.families.vocab_spec import VocabSpec
+from slm_lens.model._in_memory import bare_model
 from slm_lens.model._open import open_checkpoint
+from slm_lens.model._placement import make_placement
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.source import find_folder
 from slm_lens.speech.units import UnitTokenizer
+
+UNIT_TOKENIZER_FILE = "unit_tokenizer.json"
 
 
 def load(
     source: str | Path | nn.Module,
     *,
-    family: str | Family | None = None,
+    family: str | Family | type[Family] | None = None,
     vocab_spec: VocabSpec | str | Path | None = None,
     text_tokenizer: str | Path | PreTrainedTokenizerFast | None = None,
-    unit_tokenizer: UnitTokenizer | None = None,
+    unit_tokenizer: UnitTokenizer | str | Path | None = None,
     adapter: str | Path | None = None,
     merge_adapter: bool = True,
     dtype: torch.dtype | None = torch.float32,
@@ -55,7 +58,8 @@ def load(
         vocab_spec: description of the vocabulary, or its YAML file, for a checkpoint of no family.
         text_tokenizer: text tokenizer, its folder or hub id, for a checkpoint without one: that of
             the text model that the training began with. It takes precedence over the folder's.
-        unit_tokenizer: what turns sound into units; None takes the one in the folder, if any.
+        unit_tokenizer: what turns sound into units, or its folder; None takes the one in the
+            model's folder, if any.
         adapter: folder or hub id of a PEFT adapter (LoRA) to put on top.
         merge_adapter: merge the adapter into the weights, or keep it live as modules of its own.
         dtype: dtype to load the weights in; None keeps the one on disk, without a second copy. A
@@ -80,9 +84,13 @@ def load(
             exclude each other.
         VocabError: tokenizer, unit tokenizer and embedding do not fit together.
     """  # noqa: DOC502 (raised by the parts)
+    if adapter is None and not merge_adapter:
+        raise ValueError(
+            "load: got merge_adapter=False without an adapter, expected adapter= with it."
+        )
     if isinstance(source, nn.Module):
         _refuse_for_memory(device, device_map, n_devices, max_memory, revision)
-        place, name = cast(PreTrainedModel, source), type(source).__name__
+        place, name = bare_model(source), type(source).__name__
     else:
         place, name = find_folder(source, revision=revision), str(source)
     files, known = open_checkpoint(
@@ -91,62 +99,31 @@ def load(
     checkpoint = load_checkpoint(
         files,
         known,
-        _placement(dtype, device, device_map, n_devices, max_memory),
-        adapter=None if adapter is None else find_folder(adapter),
+        make_placement(dtype, device, device_map, n_devices, max_memory),
+        adapter=None if adapter is None else find_folder(adapter, option="adapter"),
         merge_adapter=merge_adapter,
         trust_remote_code=trust_remote_code,
     )
-    if unit_tokenizer is None and files.folder and (files.folder / "unit_tokenizer.json").is_file():
-        from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
-
-        unit_tokenizer = load_unit_tokenizer(files.folder)
-    model = HookedSLM(checkpoint, name=name, unit_tokenizer=unit_tokenizer)
+    model = HookedSLM(
+        checkpoint, name=name, unit_tokenizer=_unit_tokenizer(unit_tokenizer, files.folder)
+    )
     if compatibility_mode:
         model.enable_compatibility_mode(disable_warnings=True)
     return model
 
 
-def _placement(
-    dtype: torch.dtype | None,
-    device: str | torch.device | None,
-    device_map: DeviceMap | None,
-    n_devices: int | None,
-    max_memory: Mapping[int | str, int | str] | None,
-) -> Placement:
-    """Devices as TransformerLens resolves them; without a choice, the CPU."""
-    if device is not None:
-        _check_device(device)
-    try:
-        shared_out, memory = resolve_device_map(
-            n_devices,
-            device_map,  # pyright: ignore[reportArgumentType] (torch.device is taken too)
-            device,
-            None if max_memory is None else dict(max_memory),  # pyright: ignore[reportArgumentType]
-        )
-    except ValueError as error:
-        raise ValueError(
-            f"load: got device={device!r}, device_map={device_map!r}, n_devices={n_devices}: "
-            f"{error} Expected one of them, and devices that this machine has."
-        ) from error
-    if shared_out is None:
-        shared_out = {"": "cpu" if device is None else str(torch.device(device))}
-    return Placement(dtype, cast(DeviceMap, shared_out), memory)
+def _unit_tokenizer(
+    given: UnitTokenizer | str | Path | None, folder: Path | None
+) -> UnitTokenizer | None:
+    """The one that was given, the one of the folder that was given, or the model's own."""
+    beside = folder is not None and (folder / UNIT_TOKENIZER_FILE).is_file()
+    if given is None and not beside:
+        return None
+    if given is None or isinstance(given, str | Path):
+        from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
 
-
-def _check_device(device: str | torch.device) -> None:
-    try:
-        known = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(
-            f"load: got device={device!r}, expected one that torch knows, such as 'cpu', 'cuda', "
-            "'cuda:1' or 'mps'."
-        ) from error
-    n_gpus = torch.cuda.device_count()
-    if known.type == "cuda" and (known.index or 0) >= n_gpus:
-        raise ValueError(
-            f"load: got device={device!r} where torch sees {n_gpus} GPUs, expected one of those. "
-            "Leave device out for the CPU, or install a torch with CUDA."
-        )
+        return load_unit_tokenizer(cast(Path, folder) if given is None else given)
+    return given
 
 
 def _refuse_for_memory(*options: object) -> None:

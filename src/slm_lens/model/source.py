@@ -13,7 +13,13 @@ SAFETENSORS = ("*.safetensors", *TOKENIZER_FILES, "slm_lens.yaml")
 PICKLES = ("pytorch_model*.bin",)
 
 
-def find_folder(name: str | Path, *, revision: str | None = None, weights: bool = True) -> Path:
+def find_folder(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    weights: bool = True,
+    option: str = "source",
+) -> Path:
     """Folder of an embedded model, of a hub repository, or the folder that was named.
 
     A hub repository is taken from the local cache if it is there, and downloaded else.
@@ -22,15 +28,22 @@ def find_folder(name: str | Path, *, revision: str | None = None, weights: bool 
         name: embedded name, hub id (``owner/name``) or folder.
         revision: branch, tag or commit of the hub repository; None for its default.
         weights: whether weights are wanted, or the tokenizer alone.
+        option: the argument of `load` that it was given as, for messages.
 
     Returns:
         The folder.
 
     Raises:
         LookupError: nothing has this name, or the repository cannot be reached.
+        TypeError: it is no name.
         ValueError: a revision was given for something that is not on the hub.
     """
-    path = Path(name)
+    if not isinstance(name, str | Path) or not str(name):
+        raise TypeError(
+            f"load: got {option}={name!r}, expected a folder or a hub id (owner/name)"
+            + (", a transformers model or an embedded name." if option == "source" else ".")
+        )
+    path = Path(name).expanduser()
     on_hub = isinstance(name, str) and HUB_ID.fullmatch(name) and not path.exists()
     if revision is not None and not on_hub:
         raise ValueError(
@@ -43,6 +56,15 @@ def find_folder(name: str | Path, *, revision: str | None = None, weights: bool 
         return path
     if on_hub:
         return _from_hub(str(name), revision, weights=weights)
+    if path.is_file():
+        raise LookupError(
+            f"load: {option}={str(name)!r} is a file, expected its folder: {path.parent}."
+        )
+    if option != "source":
+        raise LookupError(
+            f"load: no folder at {option}={str(name)!r}, expected a folder or a hub id "
+            "(owner/name)."
+        )
     near = difflib.get_close_matches(str(name), EMBEDDED, n=1)
     raise LookupError(
         f"load: no folder at {str(name)!r}, expected a folder, a hub id (owner/name) or one of the "

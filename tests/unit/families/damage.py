@@ -1,18 +1,25 @@
 """Changes to the files of a published folder."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from folders import WRITERS
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-LAYOUTS = list(WRITERS)
-# Without the two whose tokenizers take a second to read, where weights and config are concerned.
-SMALL = [layout for layout in LAYOUTS if layout not in ("Orpheus", "SODA")]
+LARGE = ("Orpheus", "SODA")  # their tokenizers take about a second to read
+SMALL = [layout for layout in WRITERS if layout not in LARGE]
+
+
+def over(layouts: Iterable[str]) -> pytest.MarkDecorator:
+    """A test of every one of some layouts."""
+    slow = pytest.mark.slow
+    marked = [pytest.param(la, marks=slow) if la in LARGE else la for la in layouts]
+    return pytest.mark.parametrize("layout", marked)
 
 
 def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

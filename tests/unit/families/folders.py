@@ -264,6 +264,7 @@ def twist_opt(path: Path) -> Published:
     model = hf_model(
         OPTConfig, OPTForCausalLM, 512, ffn_dim=48, word_embed_proj_dim=32, pad_token_id=1
     )
+    del model.config.num_key_value_heads  # an OPT's config has no such entry
     write_config(path, model, offset=10)
     write_bin(path, dict(model.state_dict()))
     return Published(

@@ -1,6 +1,7 @@
 """LoRA on top of a checkpoint: merged, live, refused; checked against peft itself."""
 
 import json
+import warnings
 
 import pytest
 import torch
@@ -132,6 +133,32 @@ def test_compatibility_mode_is_refused_on_a_live_adapter_and_exact_on_a_merged_o
     with torch.no_grad():
         off = merged(TOKENS).log_softmax(-1) - expected.log_softmax(-1)
     assert off.abs().max() < 1e-3
+
+
+def test_a_model_in_memory_keeps_its_weights_when_an_adapter_is_merged(mimi, adapter, expected):
+    own = AutoModelForCausalLM.from_pretrained(mimi.path, dtype=torch.float32)
+    tokenizer = slm_lens.load(mimi.path).tokenizer
+    plain = slm_lens.load(own, text_tokenizer=tokenizer)
+    for _ in range(2):  # not twice on the same weights either
+        merged = slm_lens.load(own, text_tokenizer=tokenizer, adapter=adapter)
+        with torch.no_grad():
+            assert (merged(TOKENS) - expected).abs().max() < 1e-5
+    with torch.no_grad():
+        assert (plain(TOKENS) - mimi.reference(TOKENS)).abs().max() == 0
+        assert (own(TOKENS).logits - mimi.reference(TOKENS)).abs().max() < 1e-5  # sdpa
+    assert all(p.requires_grad for p in own.parameters())
+
+
+@pytest.mark.parametrize("target", ["embed_tokens", "lm_head"])
+def test_an_adapter_on_a_tied_embedding_is_not_merged(mimi, tmp_path, target):
+    base = AutoModelForCausalLM.from_pretrained(mimi.path, dtype=torch.float32)
+    with warnings.catch_warnings():  # peft warns of what is refused here
+        warnings.simplefilter("ignore")
+        model = get_peft_model(base, LoraConfig(r=2, target_modules=[target]))
+        model.save_pretrained(tmp_path, save_embedding_layers=False)
+        with pytest.raises(ValueError, match=r"share one matrix .*merge_adapter=False"):
+            slm_lens.load(mimi.path, adapter=tmp_path)
+        slm_lens.load(mimi.path, adapter=tmp_path, merge_adapter=False)
 
 
 class TestRefusals:

@@ -1,5 +1,9 @@
 """Models that are in memory already: hooked without being changed, sharing their weights."""
 
+import subprocess
+import sys
+from typing import Any
+
 import pytest
 import torch
 from transformers import (
@@ -93,3 +97,124 @@ def test_what_is_of_no_family_is_told_why(published):
     described = slm_lens.load(model, vocab_spec=spec)
     assert described.provenance.family == "described"
     assert described.vocab.streams["units"] == range(4, 504)
+
+
+class TestRefusals:
+    """What would be silently wrong, or end in somebody else's traceback."""
+
+    def test_hooks_that_would_stay(self, soda):
+        model, tokenizer = soda
+        handle = model.model.layers[0].register_forward_hook(lambda *_: None)
+        with pytest.raises(ValueError, match=r"hooks on \['model\.layers\.0'\].*Remove them first"):
+            slm_lens.load(model, text_tokenizer=tokenizer)
+        handle.remove()
+        slm_lens.load(model, text_tokenizer=tokenizer)
+
+    def test_what_is_no_plain_model(self, soda):
+        from peft import LoraConfig, get_peft_model
+
+        model, tokenizer = soda
+        hooked = slm_lens.load(model, text_tokenizer=tokenizer)
+        cases: list[tuple[Any, str]] = [
+            (hooked, "got a HookedSLM, which is hooked already"),
+            (torch.nn.Linear(2, 2), r"got a Linear, expected a transformers model"),
+            (torch.nn.DataParallel(model), r"got a DataParallel .*Pass model\.module"),
+            ("", r"got source='', expected a folder"),
+        ]
+        for odd, message in cases:
+            with pytest.raises(TypeError, match=f"load: {message}"):
+                slm_lens.load(odd, text_tokenizer=tokenizer)
+        peft_model: Any = get_peft_model(model, LoraConfig(target_modules=["q_proj"]))
+        with pytest.raises(TypeError, match=r"got a Peft.*merge_and_unload"):
+            slm_lens.load(peft_model, text_tokenizer=tokenizer)
+        with pytest.raises(ValueError, match=r"live adapter on .*q_proj.*merge_adapter=False"):
+            slm_lens.load(peft_model.base_model.model, text_tokenizer=tokenizer)
+
+    def test_weights_that_are_no_numbers(self, soda):
+        model, tokenizer = soda
+        with torch.no_grad():
+            model.lm_head.weight[3, 4] = float("nan")
+        with pytest.raises(ValueError, match=r"1 of .* entries of lm_head\.weight .* are NaN"):
+            slm_lens.load(model, text_tokenizer=tokenizer)
+
+    def test_freezing_and_gradients_stay_apart(self, soda):
+        model, tokenizer = soda
+        model.requires_grad_(False)
+        hooked = slm_lens.load(model, text_tokenizer=tokenizer)
+        hooked.requires_grad_(True)
+        hooked(torch.tensor([[5, 6]])).sum().backward()
+        assert all(p.grad is None and not p.requires_grad for p in model.parameters())
+
+    def test_another_familys_tokenizer_does_not_change_the_family(self, published, loaded):
+        wrong = loaded("SIMS, Qwen2 base").tokenizer
+        for layout in ("Llama-Mimi", "GLM-4-Voice"):
+            with pytest.raises(
+                ValueError, match=r"(?s)of no known family.*tokenizer has 303 token"
+            ):
+                slm_lens.load(published(layout).path, text_tokenizer=wrong)
+
+    def test_options_of_the_wrong_kind(self, published):
+        folder = published("Llama-Mimi").path
+        with pytest.raises(LookupError, match=r"no folder at text_tokenizer='nosuch'"):
+            slm_lens.load(folder, text_tokenizer="nosuch")
+        with pytest.raises(LookupError, match=r"is a file, expected its folder"):
+            slm_lens.load(folder / "config.json")
+        with pytest.raises(ValueError, match="merge_adapter=False without an adapter"):
+            slm_lens.load(folder, merge_adapter=False)
+        cases: list[tuple[dict[str, Any], str]] = [
+            ({"dtype": torch.int8}, r"dtype=torch\.int8, expected torch\.float32"),
+            ({"device_map": "foo"}, r"device_map='foo', expected one of \('auto'"),
+            ({"n_devices": 0}, "n_devices=0, expected at least 1"),
+            ({"max_memory": {"cpu": "1GB"}}, "max_memory=.* without device_map"),
+            ({"device": "meta"}, "device='meta' .* expected the CPU"),
+        ]
+        for options, message in cases:
+            with pytest.raises(ValueError, match=message):
+                slm_lens.load(folder, **options)
+
+
+WRONG_TYPES = """
+import sys
+import slm_lens
+from tokenizers import Tokenizer, models
+
+folder = sys.argv[1]
+for call in (
+    lambda: slm_lens.load(3),
+    lambda: slm_lens.load(None),
+    lambda: slm_lens.load(folder, adapter=3),
+    lambda: slm_lens.load(folder, text_tokenizer=Tokenizer(models.BPE())),
+    lambda: slm_lens.load(folder, family=3),
+):
+    try:
+        call()
+    except TypeError as error:
+        print(error)
+"""
+
+
+def test_arguments_of_the_wrong_type(published):
+    """In a process of its own: here, the tests' own check of types would come first."""
+    command = [sys.executable, "-c", WRONG_TYPES, str(published("Llama-Mimi").path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    source, none, adapter, tokenizer, family = done.stdout.splitlines()
+    assert source.startswith("load: got source=3, expected a folder or a hub id (owner/name), a tr")
+    assert none.startswith("load: got source=None, expected a folder")
+    assert adapter == "load: got adapter=3, expected a folder or a hub id (owner/name)."
+    assert tokenizer.startswith("load: got a Tokenizer as text_tokenizer, expected a folder")
+    assert family.startswith("load: got family=3, expected the name of a family or a slm_lens.Fam")
+
+
+def test_a_family_may_be_given_as_its_class(published):
+    from slm_lens.families.llama_mimi import LlamaMimi
+
+    model = slm_lens.load(published("Llama-Mimi").path, family=LlamaMimi)
+    assert model.provenance.family == "llama-mimi"
+
+
+def test_a_unit_tokenizer_may_be_a_folder(published, tmp_path):
+    from tiny_mimi import tiny_mimi
+
+    slm_lens.MimiCodes(tiny_mimi(codebook_size=16), n_codebooks=4).save(tmp_path)
+    model = slm_lens.load(published("Llama-Mimi").path, unit_tokenizer=str(tmp_path))
+    assert isinstance(model.unit_tokenizer, slm_lens.MimiCodes)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from damage import LAYOUTS, SMALL, edit_json, lm_config, weight_files
+from damage import SMALL, edit_json, lm_config, over, weight_files
 from folders import WRITERS
 from transformers import CTRLConfig, CTRLLMHeadModel
 
@@ -10,12 +10,12 @@ import slm_lens
 from slm_lens.families._foreign import foreign
 from slm_lens.families.checkpoint import Checkpoint
 
-small_layouts = pytest.mark.parametrize("layout", SMALL)
+small_layouts = over(SMALL)
 FORWARD = torch.arange(4)[None] + 5
 
 
 class TestFile:
-    @pytest.mark.parametrize("layout", LAYOUTS)
+    @over(WRITERS)
     def test_missing(self, own_copy, load_copy, layout):
         (own_copy(layout) / "config.json").unlink()
         with pytest.raises(ValueError, match=r"load: .* has no config\.json, expected a folder"):
@@ -41,7 +41,7 @@ class TestFile:
         with pytest.raises(ValueError, match=rf"load: .*{message}"):
             load_copy(layout)
 
-    @pytest.mark.parametrize("layout", LAYOUTS)
+    @over(WRITERS)
     def test_of_a_class_that_nobody_has(self, own_copy, load_copy, layout):
         folder = own_copy(layout)
         edit_json(folder / "config.json", lambda c: lm_config(c).update(model_type="no_such_model"))

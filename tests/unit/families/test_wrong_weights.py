@@ -13,12 +13,13 @@ from damage import (
     edit_weights,
     is_embedding,
     lm_config,
+    over,
     read_weights,
     weight_files,
     write_weights,
 )
 
-small_layouts = pytest.mark.parametrize("layout", SMALL)
+small_layouts = over(SMALL)
 SAFETENSORS = [
     "SIMS, Qwen2 base",
     "Slam",
