@@ -155,8 +155,10 @@ def lens_divergence(
     if not sequences:
         raise ValueError("lens_divergence: got no sequence, expected at least one.")
     n_layers = model.cfg.n_layers
-    sums = {(name, p): np.zeros(n_layers + 1) for name in lenses for p in FIT_POSITIONS}
-    counts = dict.fromkeys(FIT_POSITIONS, 0)
+    sums: dict[tuple[str, str], np.ndarray] = {
+        (name, p): np.zeros(n_layers + 1) for name in lenses for p in FIT_POSITIONS
+    }
+    counts: dict[str, int] = dict.fromkeys(FIT_POSITIONS, 0)
     for first in range(0, len(sequences), batch_size):
         batch = sequences[first : first + batch_size]
         states, is_of = _states(model, batch, "all")
