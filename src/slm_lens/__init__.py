@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
+    from slm_lens.lens.fit import FitSettings, fit_tuned_lens, lens_divergence
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
+    from slm_lens.lens.tuned_lens import (
+        TunedLens,
+        TunedLensFacts,
+        load_tuned_lens,
+        unembedding_hash,
+    )
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.model.convert import convert_checkpoint
     from slm_lens.model.describe import describe_model
@@ -60,6 +67,7 @@ _MODULE_OF = {
     "CheckpointFiles": "families.files",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "Family": "families.family",
+    "FitSettings": "lens.fit",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
@@ -75,6 +83,8 @@ _MODULE_OF = {
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
     "StreamSpec": "families.vocab_spec",
+    "TunedLens": "lens.tuned_lens",
+    "TunedLensFacts": "lens.tuned_lens",
     "Turn": "families.prompt",
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
@@ -89,7 +99,10 @@ _MODULE_OF = {
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "families_by_name": "families.registry",
+    "fit_tuned_lens": "lens.fit",
+    "lens_divergence": "lens.fit",
     "load": "model.load",
+    "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
     "measure_phases": "phases.measure",
     "pad_batch": "sequence.batch",
@@ -107,6 +120,7 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "specimen_files": "families.specimen",
     "study_phases": "studies.phase_study",
+    "unembedding_hash": "lens.tuned_lens",
     "word_lens": "lens.word_lens",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
@@ -121,6 +135,7 @@ __all__ = [
     "ChatSpec",
     "CheckpointFiles",
     "Family",
+    "FitSettings",
     "HookedSLM",
     "HubertKMeans",
     "LayerEstimate",
@@ -136,6 +151,8 @@ __all__ = [
     "SpeechTextSequence",
     "SpeechTextVocab",
     "StreamSpec",
+    "TunedLens",
+    "TunedLensFacts",
     "Turn",
     "UnitTokenizer",
     "Units",
@@ -150,7 +167,10 @@ __all__ = [
     "deduplicate",
     "describe_model",
     "families_by_name",
+    "fit_tuned_lens",
+    "lens_divergence",
     "load",
+    "load_tuned_lens",
     "load_unit_tokenizer",
     "measure_phases",
     "pad_batch",
@@ -168,6 +188,7 @@ __all__ = [
     "select_spoken_words",
     "specimen_files",
     "study_phases",
+    "unembedding_hash",
     "word_lens",
     "word_unit_spans",
     "write_alignment",

@@ -75,6 +75,19 @@ class LogitLens:
                 "LogitLens: got a residual stream that is not finite, expected numbers (a rank "
                 "against NaN would be 1). Did the model overflow? Load it in float32 or bfloat16."
             )
+        return self.differentiable(residual)
+
+    def differentiable(
+        self, residual: Float[Tensor, "*batch d_model"]
+    ) -> Float[Tensor, "*batch d_vocab"]:
+        """Logits of residual vectors, with gradients where the vectors have them.
+
+        Args:
+            residual: residual-stream vectors of any layer.
+
+        Returns:
+            Logits, float32.
+        """
         rows = residual.reshape(1, -1, residual.shape[-1]).to(self._dtype)
         normed = self._ln_final(rows)[0].float()
         logits = self._transform(normed @ self._W_U + self._b_U)
