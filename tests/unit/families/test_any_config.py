@@ -217,12 +217,12 @@ def tokenizer_case(data, published, layout):
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", SMALL)
 class TestSmall:
-    @examples(60)
+    @examples(15)
     @given(data=st.data())
     def test_config(self, published, layout, data):
         config_case(data, published, layout)
 
-    @examples(30)
+    @examples(8)
     @given(data=st.data())
     def test_settings_of_the_tokenizer(self, published, layout, data):
         tokenizer_case(data, published, layout)
@@ -231,12 +231,12 @@ class TestSmall:
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LARGE)
 class TestLarge:
-    @examples(5)
+    @examples(2)
     @given(data=st.data())
     def test_config(self, published, layout, data):
         config_case(data, published, layout)
 
-    @examples(3)
+    @examples(2)
     @given(data=st.data())
     def test_settings_of_the_tokenizer(self, published, layout, data):
         tokenizer_case(data, published, layout)
