@@ -98,24 +98,29 @@ def _settings(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: a setting that transformers takes as it is, and fails on later.
     """
-    settings = _json_if_there(folder / "special_tokens_map.json")
-    settings |= _json_if_there(folder / "tokenizer_config.json")
-    odd = {k: settings[k] for k in NAMED if not _names_a_token(settings.get(k))}
-    longest = settings.get("model_max_length")
-    if longest is not None and (isinstance(longest, bool) or not isinstance(longest, int | float)):
-        odd["model_max_length"] = longest
-    if odd:
-        raise ValueError(
-            f"load: the settings of the tokenizer in {folder} have {odd}, expected written forms "
-            "of tokens, and a number as model_max_length. Was tokenizer_config.json edited?"
-        )
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        entries = _json_if_there(folder / name)
+        odd = {k: v for k, v in entries.items() if k.endswith("_token") and not _suits(k, v)}
+        longest = entries.get("model_max_length")
+        if isinstance(longest, bool) or not isinstance(longest, int | float | None):
+            odd["model_max_length"] = longest
+        if odd:
+            raise ValueError(
+                f"load: {name} in {folder} has {odd}, expected written forms of tokens, and a "
+                "number as model_max_length. Was it edited?"
+            )
+        settings |= entries
     return settings
 
 
-def _names_a_token(value: object) -> bool:
-    """Whether a setting is a written form, an object with one, or nothing (also as "")."""
-    written = value.get("content") if isinstance(value, dict) else value
-    return value is None or isinstance(written, str)
+def _suits(name: str, value: object) -> bool:
+    """Whether a setting is a written form, an object with one, or nothing."""
+    if name.startswith("add_"):  # add_bos_token
+        return value is None or isinstance(value, bool)
+    return value is None or isinstance(
+        value.get("content") if isinstance(value, dict) else value, str
+    )
 
 
 def _from_model_file(folder: Path, settings: dict[str, Any]) -> PreTrainedTokenizerFast:
