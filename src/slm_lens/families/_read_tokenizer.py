@@ -49,7 +49,9 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     settings = _settings(folder)
     try:
         if (folder / "tokenizer.json").is_file():
-            unnamed = {k: None for k in NAMED if settings.get(k) == ""}  # as LLaMA's first port
+            unnamed: Any = {
+                k: None for k in NAMED if settings.get(k) == ""
+            }  # as LLaMA's first port
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **unnamed)
         else:
             tokenizer = _from_model_file(folder, settings)

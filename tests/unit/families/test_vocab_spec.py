@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -122,7 +123,7 @@ class TestSpec:
         message = (
             rf"mark_{modality}_only=True .*'{modality}_end'.*, expected one named '{modality}'"
         )
-        switch = {f"mark_{modality}_only": True}
+        switch: dict[str, Any] = {f"mark_{modality}_only": True}
         with pytest.raises(ValueError, match=message):
             VocabSpec(streams={"units": self.unit}, markers={f"{modality}_end": 3}, **switch)
 

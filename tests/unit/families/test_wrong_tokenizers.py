@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +50,8 @@ def edit_model(folder, change):
     """Change a SentencePiece model in place."""
     from transformers.convert_slow_tokenizer import import_protobuf
 
-    proto = import_protobuf().ModelProto()
+    pb2: Any = import_protobuf()
+    proto = pb2.ModelProto()
     proto.ParseFromString((folder / "tokenizer.model").read_bytes())
     change(proto)
     (folder / "tokenizer.model").write_bytes(proto.SerializeToString())
