@@ -158,8 +158,8 @@ def test_the_policy_is_the_familys_unless_another_is_given(tmp_path, description
         (["--dtype", "float64"], "'float64' is not one of"),
         (["--vocab-spec", "absent.yaml"], "'absent.yaml' does not exist"),
         (["--unit-tokenizer", "absent"], "'absent' does not exist"),
-        (["--text-tokenizer", "absent"], "no folder at 'absent'"),
-        (["--adapter", "absent"], "no folder at 'absent'"),
+        (["--text-tokenizer", "absent"], "no folder at text_tokenizer='absent'"),
+        (["--adapter", "absent"], "no folder at adapter='absent'"),
     ],
 )
 def test_a_wrong_option_is_refused(tmp_path, capsys, monkeypatch, options, message):
