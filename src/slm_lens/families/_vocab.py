@@ -152,14 +152,18 @@ def _check_not_written(
 
 def _check_unshared(ids: set[int], files: CheckpointFiles) -> None:
     """Refuse a row of speech or control that a second token has too."""
-    owner: dict[int, str] = {}
+    names: dict[int, list[str]] = {}
     for written, i in files.token_ids.items():
-        if i in ids and owner.setdefault(i, written) != written:
-            raise VocabError(
-                f"load: the tokenizer of {files.name} gives id {i} to {owner[i]!r} and to "
-                f"{written!r}, expected one token for each unit, marker and control token. Was it "
-                "extended at the wrong ids?"
-            )
+        if i in ids:
+            names.setdefault(i, []).append(written)
+    shared = {i: sorted(written) for i, written in names.items() if len(written) > 1}
+    if shared:
+        first = min(shared)
+        raise VocabError(
+            f"load: the tokenizer of {files.name} gives id {first} to "
+            f"{' and to '.join(map(repr, shared[first]))}, expected one token for each unit, "
+            "marker and control token. Was it extended at the wrong ids?"
+        )
 
 
 def token_id(token: Token, files: CheckpointFiles) -> int:
