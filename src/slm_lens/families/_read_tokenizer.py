@@ -49,10 +49,8 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     settings = _settings(folder)
     try:
         if (folder / "tokenizer.json").is_file():
-            unnamed: Any = {
-                k: None for k in NAMED if settings.get(k) == ""
-            }  # as LLaMA's first port
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, **unnamed)
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+            _unname_empty(tokenizer, settings)
         else:
             tokenizer = _from_model_file(folder, settings)
         written = _written_ids(folder, settings)
@@ -63,6 +61,13 @@ def read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         ) from error
     _check_ids(tokenizer, written, folder)
     return tokenizer
+
+
+def _unname_empty(tokenizer: PreTrainedTokenizerFast, settings: dict[str, Any]) -> None:
+    """Take an empty name of a token, as LLaMA's first port has it, for none."""
+    for name in NAMED:
+        if getattr(tokenizer, name) == "":
+            setattr(tokenizer, name, _content(settings[name]) if settings.get(name) else None)
 
 
 def _written_ids(folder: Path, settings: dict[str, Any]) -> dict[str, int]:
@@ -112,7 +117,7 @@ def _settings(folder: Path) -> dict[str, Any]:
                 f"load: {name} in {folder} has {odd}, expected written forms of tokens, and a "
                 "number as model_max_length. Was it edited?"
             )
-        settings |= entries
+        settings |= {k: v for k, v in entries.items() if not (k in NAMED and v == "")}
     return settings
 
 

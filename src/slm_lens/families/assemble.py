@@ -75,6 +75,7 @@ def load_checkpoint(
         hf_model = add_adapter(
             hf_model, Path(adapter), prefix=family.weight_prefix(files), merge=merge_adapter
         )
+        check_finite(hf_model, f"{files.name} with the adapter {adapter}")
     return Checkpoint(
         hf_model=hf_model,
         tokenizer=_with_padding(files.tokenizer),

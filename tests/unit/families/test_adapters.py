@@ -190,3 +190,12 @@ class TestRefusals:
         (folder / "adapter_model.safetensors").write_bytes(content[:-10])
         with pytest.raises(ValueError, match=r"adapter_model\.safetensors cannot be read"):
             slm_lens.load(mimi.path, adapter=folder)
+
+    @pytest.mark.parametrize("merge", [True, False], ids=["merged", "live"])
+    def test_weights_that_are_no_numbers(self, mimi, adapter, tmp_path, merge):
+        folder = self.copy(adapter, tmp_path)
+        weights = load_file(folder / "adapter_model.safetensors")
+        weights[sorted(weights)[0]][0, 0] = float("nan")
+        save_file(weights, folder / "adapter_model.safetensors")
+        with pytest.raises(ValueError, match=r"with the adapter .* are NaN or infinite"):
+            slm_lens.load(mimi.path, adapter=folder, merge_adapter=merge)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from typing import Any
 
 import pytest
@@ -384,3 +385,19 @@ def test_an_offset_without_room_for_the_units(own_copy, load_copy):
     edit_json(own_copy("TWIST, Llama") / "config.json", lambda c: c.update(offset=5))
     with pytest.raises(slm_lens.VocabError, match=r"load: .* 504 rows .* offset 5, expected room"):
         load_copy("TWIST, Llama")
+
+
+@pytest.mark.parametrize("name", ["bos_token", "eos_token", "unk_token", "pad_token"])
+@pytest.mark.parametrize("file", ["special_tokens_map.json", "tokenizer_config.json"])
+def test_an_empty_name_is_no_name(published, tmp_path, name, file):
+    """As LLaMA's first port has it; a name in the other file still counts."""
+    folder = shutil.copytree(published("Ichigo").path, tmp_path / "copy")
+    path = folder / file
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps(entries | {name: ""}), encoding="utf-8")
+    tokenizer = slm_lens.load(folder).tokenizer
+    assert "" not in (getattr(tokenizer, n) for n in ("bos_token", "eos_token", "pad_token"))
+    text = " the lion"
+    own = slm_lens.load(published("Ichigo").path).tokenizer
+    bare = tokenizer.encode(text, add_special_tokens=False)
+    assert bare == own.encode(text, add_special_tokens=False)
