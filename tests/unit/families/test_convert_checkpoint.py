@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 import torch
-from folders import SENTENCES, WRITERS
+from folders import WRITERS
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from writing import SENTENCES
 
 import slm_lens
 from slm_lens.model import convert

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from folders import SENTENCES, hf_model, llama_3_tokenizer, own_weights, write_config
-from folders import write_safetensors as write_weights
 from tiny_mimi import tiny_mimi
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from writing import SENTENCES, hf_model, llama_3_tokenizer, own_weights, write_config
+from writing import write_safetensors as write_weights
 
 import slm_lens
 from slm_lens.families.overview import as_markdown, family_rows, in_backticks

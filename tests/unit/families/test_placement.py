@@ -63,8 +63,8 @@ def test_compatibility_mode_is_an_option_and_stands_on_every_result(published):
 
 
 def test_an_opt_with_its_norms_after_the_blocks_is_refused_by_name(tmp_path):
-    from folders import hf_model, write_bin, write_config
     from transformers import OPTConfig, OPTForCausalLM
+    from writing import hf_model, write_bin, write_config
 
     options = {"ffn_dim": 48, "do_layer_norm_before": False, "word_embed_proj_dim": 16}
     model = hf_model(OPTConfig, OPTForCausalLM, 512, **options)
