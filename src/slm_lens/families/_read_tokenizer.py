@@ -27,7 +27,8 @@ from slm_lens.families._tokenizer_models import (
     tiktoken_ranks,
 )
 
-# The list in tokenizer.json; a piece of that name has a number behind it, and quotes in a piece a \.
+# The list in tokenizer.json. A piece of that name has a number behind it, and one with quotes a
+# backslash before them.
 ADDED_TOKENS = re.compile(r'(?<!\\)"added_tokens"\s*:\s*(?=\[)')
 NAMED = ("bos_token", "eos_token", "unk_token", "pad_token")
 

@@ -35,7 +35,8 @@ def load_checkpoint(
     family: Family,
     placement: Placement,
     *,
-    adapter: str | Path | None = None,
+    adapter: Path | None = None,
+    adapter_name: str | None = None,
     merge_adapter: bool = True,
     trust_remote_code: bool = False,
 ) -> Checkpoint:
@@ -50,6 +51,7 @@ def load_checkpoint(
         family: whose layout it has.
         placement: dtype and devices of the weights.
         adapter: folder of a PEFT adapter (LoRA) to put on top; None for none.
+        adapter_name: its name or hub id, for the provenance; None for the folder.
         merge_adapter: merge the adapter into the weights, or keep it live.
         trust_remote_code: whether classes that come with the checkpoint may be run.
 
@@ -71,9 +73,11 @@ def load_checkpoint(
         check_finite(hf_model, files.name)
     else:
         hf_model = build_model(bare, stored, placement, where=files.name)
+    named_adapter = None
     if adapter is not None:
+        named_adapter = f"{adapter_name or adapter} ({'merged' if merge_adapter else 'live'})"
         hf_model = add_adapter(
-            hf_model, Path(adapter), prefix=family.weight_prefix(files), merge=merge_adapter
+            hf_model, adapter, prefix=family.weight_prefix(files), merge=merge_adapter
         )
         check_finite(hf_model, f"{files.name} with the adapter {adapter}")
     return Checkpoint(
@@ -86,7 +90,7 @@ def load_checkpoint(
         family=spec.family or family.name,
         spec=spec,
         word_policy=spec.word_policy,
-        adapter=None if adapter is None else f"{adapter} ({'merged' if merge_adapter else 'live'})",
+        adapter=named_adapter,
     )
 
 

@@ -101,6 +101,7 @@ def load(
         known,
         make_placement(dtype, device, device_map, n_devices, max_memory),
         adapter=None if adapter is None else find_folder(adapter, option="adapter"),
+        adapter_name=None if adapter is None else str(adapter),
         merge_adapter=merge_adapter,
         trust_remote_code=trust_remote_code,
     )

@@ -22,7 +22,8 @@ def find_folder(
 ) -> Path:
     """Folder of an embedded model, of a hub repository, or the folder that was named.
 
-    A hub repository is taken from the local cache if it is there, and downloaded else.
+    A hub repository is downloaded into the local cache, as far as this revision is not there yet;
+    where the hub cannot be reached, the cached one is taken.
 
     Args:
         name: embedded name, hub id (``owner/name``) or folder.
@@ -44,7 +45,8 @@ def find_folder(
             + (", a transformers model or an embedded name." if option == "source" else ".")
         )
     path = Path(name).expanduser()
-    on_hub = isinstance(name, str) and HUB_ID.fullmatch(name) and not path.exists()
+    exists = _exists(path)
+    on_hub = isinstance(name, str) and HUB_ID.fullmatch(name) and not exists
     if revision is not None and not on_hub:
         raise ValueError(
             f"load: got revision={revision!r} for {str(name)!r}, expected a hub id (owner/name) "
@@ -52,11 +54,11 @@ def find_folder(
         )
     if name in EMBEDDED:
         return embedded_folder(str(name))
-    if path.is_dir():
+    if exists and path.is_dir():
         return path
     if on_hub:
         return _from_hub(str(name), revision, weights=weights)
-    if path.is_file():
+    if exists and path.is_file():
         raise LookupError(
             f"load: {option}={str(name)!r} is a file, expected its folder: {path.parent}."
         )
@@ -70,6 +72,14 @@ def find_folder(
         f"load: no folder at {str(name)!r}, expected a folder, a hub id (owner/name) or one of the "
         f"embedded models {list(EMBEDDED)}." + (f" Did you mean {near[0]!r}?" if near else "")
     )
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or folder; no name that the system refuses exists."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def embedded_folder(name: str) -> Path:
@@ -95,29 +105,20 @@ def embedded_folder(name: str) -> Path:
 
 def _from_hub(repository: str, revision: str | None, *, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    )
 
     wanted = SAFETENSORS if weights else TOKENIZER_FILES
     try:
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=[*wanted]))
-        if weights and not any(folder.glob("*.safetensors")):
+        if weights and not any(folder.glob("*model*.safetensors")):
             patterns = [*wanted, *PICKLES]
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-    except (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    ) as error:
+    except Exception as error:  # of the connection, the hub and the cache; they share no root
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        wanted_revision = "" if revision is None else f" in revision {revision!r}"
         raise LookupError(
             f"load: no folder at {repository!r}, and the hub did not give a repository of this "
-            f"name ({str(error).splitlines()[0]}); expected a folder, or a repository that is in "
-            "the cache or can be downloaded. Check the name and HF_HUB_OFFLINE; for a gated one, "
+            f"name{wanted_revision} ({said}); expected a folder, or a repository that is in the "
+            "cache or can be downloaded. Check the name and HF_HUB_OFFLINE; for a gated one, "
             "accept its terms and log in: hf auth login."
         ) from error
     return folder

@@ -352,6 +352,20 @@ class TestIds:
         with pytest.raises(ValueError, match=r"load: .*(gives id 284 to|give id \d+ to)"):
             load_copy("SIMS, Qwen2 base")
 
+    def test_pieces_that_look_like_the_list_of_added_tokens(self, own_copy, load_copy):
+        """The list is looked for in the text of the file; here it is behind the pieces."""
+
+        def change(content):
+            vocab, added = content["model"]["vocab"], content.pop("added_tokens")
+            for like in ("added_tokens", '"added_tokens": [', 'x"added_tokens'):
+                vocab[like] = vocab.pop(max(vocab, key=vocab.get))
+                content["model"]["merges"] = []
+            content["added_tokens"] = [a | {"id": a["id"] + 1} for a in added]
+
+        edit_json(own_copy("SIMS, Qwen2 base") / "tokenizer.json", change)
+        with pytest.raises(ValueError, match=r"load: .*give id \d+ to .*, which gets"):
+            load_copy("SIMS, Qwen2 base")
+
 
 def test_a_vocabulary_smaller_than_its_description(published):
     described = slm_lens.VocabSpec(
