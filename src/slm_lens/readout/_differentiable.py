@@ -1,0 +1,90 @@
+"""Sums of the softmax with gradients: each tile's logits are computed again on the way back."""
+
+from dataclasses import replace
+
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from slm_lens.readout._block import Block, PartState, SiteRows
+from slm_lens.readout._softmax import Sums, joined, sums_of
+from slm_lens.readout.parts import VocabParts
+from slm_lens.readout.unembedding import Unembedding, UnembeddingRows, tiles_of
+
+
+def without_sums(block: Block) -> Block:
+    """A block without gradients, for what has none: ranks and the highest tokens.
+
+    Args:
+        block: the block.
+
+    Returns:
+        Another, with targets' logits of its own.
+    """
+    sites = []
+    for site in block.sites:
+        needs = {
+            p: n._replace(sums=False, weighted=False, cross=False)
+            for p, n in site.needs.items()
+            if n.above or n.top
+        }
+        sites.append(SiteRows(site.site, site.spans, site.sets, needs))
+    own = replace(
+        block,
+        states=block.states.detach(),
+        final=None,
+        sites=sites,
+        target_logits=block.target_logits.detach().clone(),
+    )
+    for site in sites:
+        site.find_best(own.target_logits)
+    return own
+
+
+def add_sums(
+    block: Block,
+    known: dict[int, list[PartState]],
+    unembedding: Unembedding,
+    parts: VocabParts,
+    columns: int,
+) -> None:
+    """Add the sums that a block needs, with gradients.
+
+    Args:
+        block: the block.
+        known: what is known of it, by part and site; changed.
+        unembedding: what it is multiplied with.
+        parts: parts of the vocabulary.
+        columns: tokens in a tile.
+    """
+    for part in sorted({p for site in block.sites for p, n in site.needs.items() if n.sums}):
+        states = known.setdefault(part, [PartState(None, None, None) for _ in block.sites])
+        for tile in tiles_of(parts.ids(parts.names[part]), columns):
+            found = checkpoint(
+                _tile_sums,
+                block.states,
+                block.final,
+                block,
+                part,
+                unembedding.rows(tile),
+                use_reentrant=False,
+            )
+            assert isinstance(found, list)
+            for state, sums in zip(states, found, strict=True):
+                if sums is not None:
+                    state.sums = sums if state.sums is None else joined([state.sums, sums])
+
+
+def _tile_sums(
+    rows: Tensor, final: Tensor | None, block: Block, part: int, tile: UnembeddingRows
+) -> list[Sums | None]:
+    """Sums of a tile at each site; None where none are needed."""
+    logits = tile.logits(rows)
+    found: list[Sums | None] = []
+    for site in block.sites:
+        needs = site.needs.get(part)
+        if needs is None or not needs.sums:
+            found.append(None)
+            continue
+        last = tile.logits(final) if needs.cross and final is not None else None
+        found.append(sums_of(site.pooled(logits), last, weighted=needs.weighted))
+    return found

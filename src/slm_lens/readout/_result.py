@@ -1,0 +1,133 @@
+"""From what is known of each part of the vocabulary to what was asked for."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from slm_lens.readout._block import PartState, SiteRows
+from slm_lens.readout._softmax import Sums, divergence, entropy, joined, log_normaliser
+from slm_lens.readout._top import unpack
+from slm_lens.readout.parts import VocabParts
+from slm_lens.readout.wanted import NO_RANK, NO_TARGET, Readout, TopK, Wanted
+
+
+def site_readout(
+    known: Mapping[int, PartState],
+    site: SiteRows,
+    ids: Int[Tensor, " n_ids"],
+    wanted: Wanted,
+    parts: VocabParts,
+) -> Readout:
+    """What was asked for at one site, for the rows of one block.
+
+    Args:
+        known: what is known of each part.
+        site: the rows.
+        ids: the block's target ids.
+        wanted: what was asked for.
+        parts: parts of the vocabulary.
+
+    Returns:
+        The answers, rows first.
+    """
+    asked = wanted.statistics
+    within = {s: parts.within(s).tolist() for s in wanted.within}
+    sums = (
+        {s: joined([_sums(known[p]) for p in members]) for s, members in within.items()}
+        if (asked & {"log_prob", "entropy", "kl"})
+        else {}
+    )
+    rank, log_prob = {}, {}
+    if site.sets is not None and site.best is not None:
+        competes = {s: _competes(site.sets, ids, members, parts) for s, members in within.items()}
+        if "rank" in asked:
+            rank = {
+                s: torch.where(competes[s], 1 + _above(known, members), NO_RANK)
+                for s, members in within.items()
+            }
+        if "log_prob" in asked:
+            log_prob = {
+                s: torch.where(
+                    competes[s], site.best.double() - log_normaliser(sums[s])[:, None], torch.nan
+                ).float()
+                for s in within
+            }
+    return Readout(
+        rank=rank,
+        log_prob=log_prob,
+        mass=_masses(known, parts) if "mass" in asked else {},
+        entropy={s: entropy(x).float() for s, x in sums.items()} if "entropy" in asked else {},
+        kl={s: divergence(x).float() for s, x in sums.items()} if "kl" in asked else {},
+        top_k={s: _top(known, m, wanted.k) for s, m in within.items()} if "top_k" in asked else {},
+    )
+
+
+def together(
+    pieces: Sequence[tuple[Int[Tensor, " n_rows"], Readout]], shape: tuple[int, ...]
+) -> Readout:
+    """The answers of all blocks, in order.
+
+    Args:
+        pieces: places among all rows, and what was read there.
+        shape: axes of all rows.
+
+    Returns:
+        The answers for all rows.
+    """
+    order = torch.cat([places for places, _ in pieces]).argsort()
+
+    def gather(tensors: list[Tensor]) -> Tensor:
+        whole = torch.cat(tensors)[order.to(tensors[0].device)]
+        return whole.view(*shape, *whole.shape[1:])
+
+    def by_name(field: str) -> dict[str, Tensor]:
+        first: Mapping[str, Tensor] = getattr(pieces[0][1], field)
+        return {name: gather([getattr(r, field)[name] for _, r in pieces]) for name in first}
+
+    top = {
+        s: TopK(
+            gather([r.top_k[s].ids for _, r in pieces]),
+            gather([r.top_k[s].logits for _, r in pieces]),
+        )
+        for s in pieces[0][1].top_k
+    }
+    return Readout(*(by_name(f) for f in ("rank", "log_prob", "mass", "entropy", "kl")), top_k=top)
+
+
+def _sums(state: PartState) -> Sums:
+    assert state.sums is not None
+    return state.sums
+
+
+def _above(known: Mapping[int, PartState], members: list[int]) -> Int[Tensor, "n_rows n_sets"]:
+    counts = [known[p].above for p in members]
+    return torch.stack([c for c in counts if c is not None]).sum(0)
+
+
+def _competes(
+    sets: Int[Tensor, "n_rows_or_1 n_sets n_tokens"],
+    ids: Int[Tensor, " n_ids"],
+    members: list[int],
+    parts: VocabParts,
+) -> Bool[Tensor, "n_rows_or_1 n_sets"]:
+    """Whether a set has tokens, and all of them are of these parts."""
+    real = sets != NO_TARGET
+    part_of = parts.part_of.to(ids.device)[ids]
+    is_member = torch.isin(part_of, torch.tensor(members, device=ids.device))
+    is_member = torch.cat([is_member, is_member.new_ones(1)])  # the last place: what fills sets
+    return is_member[sets].all(-1) & real.any(-1)
+
+
+def _masses(known: Mapping[int, PartState], parts: VocabParts) -> dict[str, Tensor]:
+    each = [log_normaliser(_sums(known[p])) for p in range(len(parts.names))]
+    whole = torch.stack(each).logsumexp(0)
+    return {name: (x - whole).exp().float() for name, x in zip(parts.names, each, strict=True)}
+
+
+def _top(known: Mapping[int, PartState], members: list[int], k: int) -> TopK:
+    keys = [known[p].keys for p in members]
+    best = torch.cat([x for x in keys if x is not None], dim=1).topk(k, dim=1).values
+    logits, ids = unpack(best)
+    return TopK(ids, logits)

@@ -1,0 +1,116 @@
+"""What the softmax over a part of the vocabulary needs, gathered a tile at a time.
+
+Sums are kept relative to the largest logit so far, in float64, so that pieces of the vocabulary can
+be put together in any order.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Sums(NamedTuple):
+    """Sums over the tokens of a part; one entry for each row.
+
+    Attributes:
+        max: largest logit, a constant as far as gradients go.
+        total: sum of ``exp(z - max)``.
+        weighted: sum of ``exp(z - max) (z - max)``; zeros if it is not wanted.
+        final_max, final_total: the same of the model's final logits; zeros if not wanted.
+        cross: sum of ``exp(z_final - final_max) (z_final - z)``; zeros if not wanted.
+    """
+
+    max: Tensor
+    total: Tensor
+    weighted: Tensor
+    final_max: Tensor
+    final_total: Tensor
+    cross: Tensor
+
+
+def sums_of(
+    logits: Float[Tensor, "n_rows n_tokens"],
+    final: Float[Tensor, "n_positions n_tokens"] | None = None,
+    *,
+    weighted: bool = False,
+    scratch: tuple[Tensor, Tensor] | None = None,
+) -> Sums:
+    """Sums over the tokens of one tile.
+
+    Args:
+        logits: of a tile; rows run over layers, then positions.
+        final: final logits of the same tokens, one row for each position; None if not wanted.
+        weighted: whether the weighted sum is wanted.
+        scratch: two tensors of the logits' shape to work in; None where gradients are wanted.
+
+    Returns:
+        The sums.
+    """
+    max = logits.detach().amax(1)
+    one, other = scratch or (None, None)
+    shifted = torch.sub(logits, max[:, None], out=one)
+    exponentials = torch.exp(shifted, out=other)
+    total = exponentials.sum(1).double()
+    none = torch.zeros_like(total)
+    weights = torch.linalg.vecdot(exponentials, shifted).double() if weighted else none
+    if final is None:
+        return Sums(max, total, weights, torch.zeros_like(max), none, none)
+    layers = logits.view(-1, *final.shape)
+    n_layers = len(layers)
+    final_max = final.detach().amax(1)
+    final_exponentials = (final - final_max[:, None]).exp()
+    gap = torch.sub(final, layers, out=None if one is None else one.view_as(layers))
+    cross = torch.linalg.vecdot(final_exponentials, gap).double().flatten()
+    final_total = final_exponentials.sum(1).double()
+    return Sums(
+        max, total, weights, final_max.repeat(n_layers), final_total.repeat(n_layers), cross
+    )
+
+
+def joined(parts: list[Sums]) -> Sums:
+    """Sums over several pieces of the vocabulary.
+
+    Args:
+        parts: sums of each, at least one.
+
+    Returns:
+        Their sums.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    top, scales = _scales([p.max for p in parts])
+    final_top, final_scales = _scales([p.final_max for p in parts])
+    pairs = list(zip(parts, scales, final_scales, strict=True))
+    return Sums(
+        top,
+        torch.stack([p.total * s for p, s, _ in pairs]).sum(0),
+        torch.stack([s * (p.weighted + p.total * (p.max - top).double()) for p, s, _ in pairs]).sum(
+            0
+        ),
+        final_top,
+        torch.stack([p.final_total * f for p, _, f in pairs]).sum(0),
+        torch.stack([p.cross * f for p, _, f in pairs]).sum(0),
+    )
+
+
+def log_normaliser(sums: Sums) -> Float[Tensor, " n_rows"]:
+    """Log of the sum of exponentials, float64."""
+    return sums.max.double() + sums.total.log()
+
+
+def entropy(sums: Sums) -> Float[Tensor, " n_rows"]:
+    """Entropy of the softmax in nats, float64."""
+    return sums.total.log() - sums.weighted / sums.total
+
+
+def divergence(sums: Sums) -> Float[Tensor, " n_rows"]:
+    """``KL(final || these)`` in nats, float64."""
+    final = sums.final_max.double() + sums.final_total.log()
+    return sums.cross / sums.final_total - final + log_normaliser(sums)
+
+
+def _scales(maxima: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    top = torch.stack(maxima).amax(0)
+    return top, [(m - top).double().exp() for m in maxima]

@@ -1,0 +1,344 @@
+"""One pass over the vocabulary, whatever is to be read.
+
+For states ``h`` that are ready to be unembedded, ``z = W_U h + b``, and from ``z`` ranks, log-
+probabilities, modality mass, entropy, divergence from the final layer, and the highest tokens, at
+positions and for words pooled over their positions. ``z`` exists only for a few rows and a few
+thousand tokens at a time (`ROWS`, `TILE_COLUMNS`).
+
+Exact in this sense: every logit is one product in float32, a target's logit is the one of its own
+tile, so ranks, hits and the highest tokens are those of the materialised logits in the same dtype.
+Products are rounded by a few units in the last place, so against float64 ranks differ where two
+logits are nearer than that.
+
+Source: ours. Pooling, as reported second hand of Sternberg et al. 2026, arXiv:2606.22473.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from slm_lens.readout._block import Block, Needs, Site, SiteRows
+from slm_lens.readout._differentiable import add_sums, without_sums
+from slm_lens.readout._engine import run_blocks
+from slm_lens.readout._result import site_readout, together
+from slm_lens.readout.parts import VocabParts
+from slm_lens.readout.pooling import check_spans
+from slm_lens.readout.unembedding import TILE_COLUMNS, Unembedding
+from slm_lens.readout.wanted import NO_TARGET, Readout, Wanted
+
+ROWS = 128
+"""Rows of logits that exist at a time in each thread (more for a word of more positions)."""
+
+CHUNK_BYTES = 32 * 2**20
+"""Bytes of normed states that exist at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """States as layers (or whatever leads) by positions; words are spans of positions."""
+
+    states: Float[Tensor, "lead pos d_model"]
+    final: Float[Tensor, "pos d_model"] | None
+    spans: Int[Tensor, "n_words 2"] | None
+    shape: tuple[int, ...]
+
+    def rows(self, site: Site) -> int:
+        """Rows of each lead at a site."""
+        if site == "position":
+            return self.states.shape[1]
+        assert self.spans is not None
+        return len(self.spans)
+
+    def shape_at(self, site: Site) -> tuple[int, ...]:
+        """Shape of what is read at a site."""
+        return self.shape if site == "position" else (*self.shape[:-1], self.rows(site))
+
+
+def read_out(
+    states: Float[Tensor, "*rows d_model"],
+    unembedding: Unembedding,
+    parts: VocabParts,
+    wanted: Mapping[Site, Wanted],
+    *,
+    normalise: Callable[[Tensor], Tensor] | None = None,
+    spans: Int[Tensor, "n_words 2"] | None = None,
+    final: Float[Tensor, "*positions d_model"] | None = None,
+    differentiable: bool = False,
+    rows: int = ROWS,
+    tile_columns: int = TILE_COLUMNS,
+) -> dict[Site, Readout]:
+    """Read states over the vocabulary.
+
+    Args:
+        states: vectors, e.g. of all layers and positions.
+        unembedding: what they are multiplied with.
+        parts: parts of its vocabulary.
+        wanted: what is wanted at each ``"position"``; and of words, of the ``"max"`` of the logits
+            over their positions, or at their ``"last"`` one.
+        normalise: makes states ready to be unembedded (the final norm), some rows at a time; None
+            if they are.
+        spans: half-open positions of each word, along the last axis of rows.
+        final: the states of the last layer, for ``"kl"``: as `states` without its leading axes.
+        differentiable: let gradients flow from log-probabilities, masses, entropies and
+            divergences to the states. Logits are then computed again in the backward pass.
+        rows: rows of logits that a thread holds at a time.
+        tile_columns: tokens whose logits it holds at a time.
+
+    Returns:
+        What was read, by site; the axes are those of `states` without the last, and at words the
+        last one counts words.
+
+    Raises:
+        ValueError: there are no states, a shape or span does not fit, or a target lies outside the
+            vocabulary.
+    """
+    if not differentiable:
+        states, final = states.detach(), None if final is None else final.detach()
+    grid = _as_grid(states, final, spans, wanted)
+    if unembedding.d_vocab != parts.d_vocab:
+        raise ValueError(
+            f"readout: got an unembedding of {unembedding.d_vocab} rows and parts of a vocabulary "
+            f"of {parts.d_vocab}, expected the same."
+        )
+    sets = {site: _sets(w, grid, site, parts.d_vocab) for site, w in wanted.items()}
+    needs = {site: _needs(w, parts) for site, w in wanted.items()}
+    found: dict[Site, list[tuple[Tensor, Readout]]] = {site: [] for site in wanted}
+    for chunk in _chunks(grid, rows, words_only="position" not in wanted):
+        blocks = [_block(grid, c, sets, needs, unembedding, normalise) for c in chunk]
+        searched = [without_sums(block) for block in blocks] if differentiable else blocks
+        known = run_blocks(searched, unembedding, parts, tile_columns)
+        for cell, block, states_of in zip(chunk, blocks, known, strict=True):
+            if differentiable:
+                add_sums(block, states_of, unembedding, parts, tile_columns)
+            for i, (site, asked) in enumerate(wanted.items()):
+                by_part = {p: s[i] for p, s in states_of.items()}
+                read = site_readout(by_part, block.sites[i], block.ids, asked, parts)
+                found[site].append((cell.places(grid, site), read))
+    return {site: together(pieces, grid.shape_at(site)) for site, pieces in found.items()}
+
+
+def _as_grid(
+    states: Float[Tensor, "*rows d_model"],
+    final: Float[Tensor, "*positions d_model"] | None,
+    spans: Int[Tensor, "n_words 2"] | None,
+    wanted: Mapping[Site, Wanted],
+) -> _Grid:
+    shape, d_model = states.shape[:-1], states.shape[-1]
+    if states.ndim < 2 or not states.numel() or not wanted:
+        raise ValueError(
+            f"readout: got states of shape {tuple(states.shape)} and {len(wanted)} sites, expected "
+            "at least one row of states, and something to read."
+        )
+    if (spans is None) == bool(wanted.keys() & {"max", "last"}):
+        raise ValueError(
+            f"readout: got {'no spans' if spans is None else 'spans'} and sites {list(wanted)}, "
+            "expected spans of positions where words are to be read, and only there."
+        )
+    of_final = any("kl" in w.statistics for w in wanted.values())
+    if of_final != (final is not None):
+        raise ValueError(
+            f"readout: got {'no ' if final is None else ''}final states, expected them where 'kl' "
+            "is wanted, and only there."
+        )
+    n_trailing = 0 if spans is None else 1
+    if final is not None:
+        n_trailing = n_trailing or final.ndim - 1
+        fits = final.ndim - 1 == n_trailing and states.shape[-final.ndim :] == final.shape
+        if not fits:
+            raise ValueError(
+                f"readout: got final states of shape {tuple(final.shape)} for states of shape "
+                f"{tuple(states.shape)}, expected the last axes of states"
+                + (" (positions and d_model, where words are read)." if spans is not None else ".")
+            )
+    n_pos = math.prod(shape[len(shape) - n_trailing :]) if n_trailing else states[..., 0].numel()
+    if spans is not None:
+        check_spans(spans, n_pos, "readout")
+        if (spans[1:, 0] < spans[:-1, 1]).any():
+            raise ValueError(
+                "readout: got spans that overlap or run backwards, expected words in the order of "
+                "their positions. Read them one after the other."
+            )
+    return _Grid(
+        states.reshape(-1, n_pos, d_model),
+        None if final is None else final.reshape(n_pos, d_model),
+        None if spans is None else spans.cpu(),
+        tuple(shape),
+    )
+
+
+def _sets(
+    wanted: Wanted, grid: _Grid, site: Site, d_vocab: int
+) -> Int[Tensor, "n_lead_or_1 n_rows_or_1 n_sets n_tokens"] | None:
+    """Target sets of every row, the axis of leads first."""
+    targets = wanted.targets
+    if targets is None:
+        return None
+    outside = targets[(targets < NO_TARGET) | (targets >= d_vocab)]
+    if outside.numel():
+        raise ValueError(
+            f"readout: got target ids {sorted(set(outside.tolist()))[:8]}, expected 0 <= id < "
+            f"d_vocab={d_vocab}. Do the targets come from this model's vocabulary?"
+        )
+    targets = targets.to(grid.states.device)
+    expected = grid.shape_at(site)
+    if site == "position" and targets.ndim == 1:
+        return targets.view(1, 1, -1, 1)
+    if site == "position" and targets.shape[:-1] == expected:
+        return targets.reshape(len(grid.states), -1, targets.shape[-1], 1)
+    if site != "position" and targets.ndim == 3 and len(targets) == expected[-1]:
+        return targets[None]
+    raise ValueError(
+        f"readout: got targets of shape {tuple(targets.shape)}, expected "
+        + (
+            f"[n_targets] or {[*expected, 'n_targets']}."
+            if site == "position"
+            else f"{[expected[-1], 'n_sets', 'n_tokens']}."
+        )
+    )
+
+
+def _needs(wanted: Wanted, parts: VocabParts) -> dict[int, Needs]:
+    """What is needed of each part, for all that is wanted."""
+    asked = {p for subset in wanted.within for p in parts.within(subset).tolist()}
+    has = {s: s in wanted.statistics for s in ("rank", "entropy", "kl", "top_k", "log_prob")}
+    needs = {
+        p: Needs(
+            above=has["rank"],
+            sums=has["entropy"] or has["kl"] or has["log_prob"],
+            weighted=has["entropy"],
+            cross=has["kl"],
+            top=wanted.k if has["top_k"] else 0,
+        )
+        for p in asked
+    }
+    if "mass" in wanted.statistics:
+        nothing = Needs(above=False, sums=False, weighted=False, cross=False, top=0)
+        needs = {p: needs.get(p, nothing)._replace(sums=True) for p in range(len(parts.names))}
+    return needs
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """Leads and positions of one block; with words, those that lie within."""
+
+    leads: range
+    positions: range
+    words: range
+
+    def places(self, grid: _Grid, site: Site) -> Int[Tensor, " n_rows"]:
+        """Where its rows stand among all rows of a site."""
+        rows = self.positions if site == "position" else self.words
+        lead = torch.tensor(list(self.leads))[:, None] * grid.rows(site)
+        return (lead + torch.tensor(list(rows), dtype=torch.int64)).flatten()
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of states."""
+        return len(self.leads) * len(self.positions)
+
+
+def _chunks(grid: _Grid, rows: int, *, words_only: bool) -> Iterator[list[_Cell]]:
+    """Blocks, as many at a time as may be held."""
+    limit = CHUNK_BYTES // (4 * grid.states.shape[2])
+    held: list[_Cell] = []
+    for cell in _cells(grid, rows, words_only=words_only):
+        if held and sum(c.n_rows for c in held) + cell.n_rows > limit:
+            yield held
+            held = []
+        held.append(cell)
+    yield held
+
+
+def _cells(grid: _Grid, rows: int, *, words_only: bool) -> Iterator[_Cell]:
+    """All blocks: positions in runs that cut no word, as many leads with them as fit."""
+    n_leads = len(grid.states)
+    for positions, words in _runs(grid, rows):
+        if words_only and not words:
+            continue
+        step = max(1, rows // len(positions))
+        for first in range(0, n_leads, step):
+            yield _Cell(range(first, min(first + step, n_leads)), positions, words)
+
+
+def _runs(grid: _Grid, rows: int) -> Iterator[tuple[range, range]]:
+    n_pos = grid.states.shape[1]
+    spans = [] if grid.spans is None else grid.spans.tolist()
+    first, word = 0, 0
+    while first < n_pos:
+        end, last = min(first + rows, n_pos), word
+        while last < len(spans) and spans[last][1] <= end:
+            last += 1
+        if last < len(spans) and spans[last][0] < end:  # it would be cut: before it, or all of it
+            end = spans[last][0] if spans[last][0] > first else spans[last][1]
+            last += int(end == spans[last][1])
+        yield range(first, end), range(word, last)
+        first, word = end, last
+
+
+def _block(
+    grid: _Grid,
+    cell: _Cell,
+    sets: Mapping[Site, Tensor | None],
+    needs: Mapping[Site, Mapping[int, Needs]],
+    unembedding: Unembedding,
+    normalise: Callable[[Tensor], Tensor] | None,
+) -> Block:
+    ready = normalise or (lambda rows: rows.float())
+    lead, pos = (slice(r.start, r.stop) for r in (cell.leads, cell.positions))
+    states = ready(grid.states[lead, pos].flatten(0, 1))
+    final = None if grid.final is None else ready(grid.final[pos])
+    own = {site: None if s is None else _of_cell(s, cell, site) for site, s in sets.items()}
+    given = [s[s != NO_TARGET] for s in own.values() if s is not None]
+    ids = torch.cat(given).unique() if given else torch.zeros(0, dtype=torch.int64)
+    ids = ids.to(states.device)
+    sites = [
+        SiteRows(
+            site,
+            [] if site == "position" else _spans_of(grid, cell),
+            None if s is None else _places(s, ids),
+            needs[site],
+        )
+        for site, s in own.items()
+    ]
+    block = Block(states, final, ids, sites, unembedding.rows(ids).logits(states))
+    for site in sites:
+        site.find_best(block.target_logits)
+    return block
+
+
+def _of_cell(
+    sets: Int[Tensor, "n_lead_or_1 n_rows_or_1 n_sets n_tokens"], cell: _Cell, site: Site
+) -> Int[Tensor, "n_rows_or_1 n_sets n_tokens"]:
+    rows = cell.positions if site == "position" else cell.words
+    if sets.shape[1] > 1 or site != "position":
+        sets = sets[:, rows.start : rows.stop]
+        if len(sets) > 1:
+            sets = sets[cell.leads.start : cell.leads.stop]
+        else:
+            sets = sets.expand(len(cell.leads), -1, -1, -1)
+    elif len(sets) > 1:
+        sets = sets[cell.leads.start : cell.leads.stop]
+    return sets.flatten(0, 1)
+
+
+def _spans_of(grid: _Grid, cell: _Cell) -> list[tuple[int, int]]:
+    """Positions of the words among the rows of a block, for every lead."""
+    assert grid.spans is not None
+    own = grid.spans[cell.words.start : cell.words.stop].tolist()
+    width, first = len(cell.positions), cell.positions.start
+    return [
+        (lead * width + start - first, lead * width + end - first)
+        for lead in range(len(cell.leads))
+        for start, end in own
+    ]
+
+
+def _places(
+    sets: Int[Tensor, "n_rows_or_1 n_sets n_tokens"], ids: Int[Tensor, " n_ids"]
+) -> Int[Tensor, "n_rows_or_1 n_sets n_tokens"]:
+    """Sets of ids as sets of places among them."""
+    return torch.searchsorted(ids, sets.contiguous()).masked_fill(sets == NO_TARGET, NO_TARGET)
