@@ -11,7 +11,11 @@ from torch import Tensor
 from slm_lens.lens.final_norm import FinalNorm
 from slm_lens.lens.model import LensModel
 
-# Largest difference over the largest deviation from the mean. TODO measured
+# Largest difference between the reading and the model's logits, over the largest deviation of those
+# from their mean. Measured on random Qwen2 models of 2, 8 and 32 layers: float32 at most 6e-7,
+# float16 2e-3, bfloat16 1.6e-2, where the stream is rounded after each of its additions, more in a
+# deeper model; a head's difference from its layer's output is smaller. A norm without its gain
+# gives 0.29 or more, one component of 65 left out 0.006 or more.
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 _N_CHECKED_POSITIONS = 4
 _N_CHECKED_ROWS = 4096  # of the unembedding, so that a wide one is not copied to float32
@@ -128,8 +132,8 @@ def _require_logits(
         raise ValueError(
             f"component_stack: the {'sum of all components' if summands else 'last state'} reads "
             f"as logits that differ from the model's own by up to {worst:.3g}, expected at most "
-            f"{tolerance:g} of their spread {spread:.3g}. Does the model change its residual stream "
-            "elsewhere than in attention and MLP, or does a hook on it?"
+            f"{tolerance:g} of their spread {spread:.3g}. Does the model, or a hook on it, change "
+            "the residual stream elsewhere than in attention and MLP?"
         )
 
 
@@ -160,8 +164,8 @@ def head_outputs(
     tolerance = _TOLERANCE[heads.dtype]
     if not worst <= tolerance * size:
         raise ValueError(
-            f"component_stack: the heads of layer {layer} differ from what its attention adds by up "
-            f"to {worst:.3g}, expected at most {tolerance:g} of its size {size:.3g}. Does the model "
-            "norm the attention's output (Gemma 2, OLMo 2)? Then take kind='attn_out'."
+            f"component_stack: the heads of layer {layer} differ from what its attention adds by "
+            f"up to {worst:.3g}, expected at most {tolerance:g} of its size {size:.3g}. Does the "
+            "model norm the attention's output (Gemma 2, OLMo 2)? Then take kind='attn_out'."
         )
     return heads

@@ -1,25 +1,26 @@
-"""The logit lens of single components: what attention, MLPs and heads write, and the stream between.
+"""The logit lens of single components: what attention, MLPs and heads write, and the stream itself.
 
 Two kinds of thing are read, each in the one way that is well defined for it:
 
-* **Residual states** (``resid_pre``, ``resid_mid``, ``resid_post``, ``accumulated``) are read as the
-  logit lens does, each normed by itself: ``z = W_U . ln_final(h) + b_U``.
-* **Summands** of the last residual stream (``attn_out``, ``mlp_out``, ``decomposed``, ``heads``) are
-  read linearly, with the norm's scale fixed to that of the last residual ``h_L`` at their position:
-  ``z(c) = W_U . gain * centre(c) / scale(h_L)``. These add up: the sum of ``z(c)`` over
-  ``decomposed``, plus `ComponentStack.bias_logits`, is the model's own logits. A head's ``z`` says
-  how it moves the *final* logits directly, not what could be read in its layer.
+* **Residual states** (``resid_pre``, ``resid_mid``, ``resid_post``, ``accumulated``) are read as
+  the logit lens does, each normed by itself: ``z = W_U . ln_final(h) + b_U``.
+* **Summands** of the last residual stream (``attn_out``, ``mlp_out``, ``decomposed``, ``heads``)
+  are read linearly, with the norm's scale fixed to that of the last residual ``h_L`` at their
+  position: ``z(c) = W_U . gain * centre(c) / scale(h_L)``. These add up: the sum of ``z(c)`` over
+  ``decomposed``, plus `ComponentStack.bias_logits`, is the model's own logits. So a head's ``z``
+  says how it moves the *final* logits directly, not what could be read in its layer.
 
-Models that transform their logits after the unembedding (Granite divides, Gemma 2 caps) do so to the
-sum; ``z`` is what stands before that. With a cap the parts of a logit are not parts of its change.
+Models that transform their logits after the unembedding (Granite divides, Gemma 2 caps) do so to
+the sum; ``z`` is what stands before that. What a cap takes away belongs to no single component.
 
-The vectors are transformer-lens' own (`accumulated_resid`, `decompose_resid`, `stack_head_results`;
-the tests hold them equal, and the labels too). They are stacked here because those functions walk
-every layer up to one, take no selection of layers, and keep every head of every position before
-they select. `ActivationCache.apply_ln_to_stack` is used, with the gain that it leaves out
-(`slm_lens.lens.final_norm`).
+The vectors and labels are those of transformer-lens' `accumulated_resid`, `decompose_resid` and
+`stack_head_results`, which the tests hold equal. They are stacked here because those functions
+walk every layer up to one and cannot select layers, and because `stack_head_results` gives wrong
+vectors without a word where the attention's output is normed. `apply_ln_to_stack` is used, with the
+gain that it leaves out (`slm_lens.lens.final_norm`).
 
-Source: nostalgebraist 2020; Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits".
+Source: nostalgebraist 2020, "interpreting GPT: the logit lens"; Elhage et al. 2021, "A Mathematical
+Framework for Transformer Circuits".
 """
 
 from collections.abc import Sequence
@@ -139,10 +140,14 @@ def component_stack(
     residual. ``heads``: ``z . W_O`` of each head; the heads of a layer sum to its ``attn_out``
     without the bias of the attention's output.
 
-    The stack has ``component * batch * pos * d_model`` numbers, and ``normed()`` as many in float32;
-    for heads ``component`` is ``n_layers * n_heads``. At 32 layers, 32 heads and d_model 4096 that is
-    16 MiB for each position in float32: select positions, layers, or both. Positions are selected
-    while the model runs, so nothing is kept of the others.
+    The stack has ``component * batch * pos * d_model`` numbers, and ``normed()`` as many in
+    float32; for heads ``component`` is ``n_layers * n_heads``. At 32 layers, 32 heads and d_model
+    4096 that is 16 MiB for each position in float32: select positions, layers, or both. Positions
+    are selected while the model runs, so nothing is kept of the others. For the check, summands
+    are run with ``2 * n_layers + 2`` further vectors for each position.
+
+    In half precision the model rounds the stream after each addition, and the sum of the components
+    equals it up to that rounding. Load in float32 where it has to be exact.
 
     Args:
         model: the model, in evaluation mode.
@@ -165,13 +170,12 @@ def component_stack(
         nostalgebraist 2020; Elhage et al. 2021.
     """
     if kind not in get_args(ComponentKind):
-        raise ValueError(
-            f"component_stack: got kind {kind!r}, expected one of {', '.join(get_args(ComponentKind))}."
-        )
+        kinds = ", ".join(get_args(ComponentKind))
+        raise ValueError(f"component_stack: got kind {kind!r}, expected one of {kinds}.")
     if model.training:
         raise ValueError(
-            "component_stack: got a model in training mode, expected evaluation mode (dropout would "
-            "change every number). Call `model.eval()`."
+            "component_stack: got a model in training mode, expected evaluation mode (dropout "
+            "would change every number). Call `model.eval()`."
         )
     blocks = _chosen("layers", layers, model.cfg.n_layers)
     run = run_components(

@@ -6,13 +6,13 @@ through the same norm with the scale fixed to that of the last residual, which m
 
 ``part(c) = gain * centre(c) / scale(h_last)``, so ``sum of part(c) + offset = ln_final(h_last)``.
 
-`ActivationCache.apply_ln_to_stack` does the centring and the scale. It leaves the gain out, which is
-right only where the gain was folded into the unembedding. Compatibility mode does that for most
-models, and says in a warning when it does not (GLM-4-Voice's class, OLMo 2). So gain and offset are
-read off the norm as it stands: after folding they are 1 and 0.
+transformer-lens' `apply_ln_to_stack` does the centring and the scale. It leaves the gain out, which
+is right only where the gain was folded into the unembedding. Compatibility mode does that for most
+models, and only warns when it does not (GLM, OLMo 2). So gain and offset are read off the norm as
+it stands: once folded they are 1 and 0.
 
-Source: the fixed scale is that of nostalgebraist-style direct logit attribution, as in Elhage et al.
-2021, "A Mathematical Framework for Transformer Circuits", and in transformer-lens.
+Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits" (direct logit
+attribution).
 """
 
 from typing import Any, cast
