@@ -77,7 +77,7 @@ def run_components(
     summands = _summands(model.cfg.n_layers) if additive else []
     last = f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"
     wanted = {*hooks, *summands, last, "ln_final.hook_scale"}
-    device = torch.device(model.cfg.device)
+    device, kept_on = torch.device(model.cfg.device), model.W_U.device
     logits, cache = model.run_with_cache(
         tokens.to(device),
         # A list would cache each hook under its other names as well.
@@ -86,7 +86,7 @@ def run_components(
         attention_mask=mask.long().to(device),
         output_attentions=False,
         logits_to_keep=torch.tensor(positions)[columns].to(device),
-        device=device,
+        device=kept_on,
     )
     missing = sorted(wanted - set(cache.keys()) - {_OPTIONAL})
     if missing:
@@ -95,9 +95,9 @@ def run_components(
             "Blocks whose attention and MLP read the same stream have no `resid_mid`; take another "
             "kind."
         )
-    chosen = torch.tensor(positions, device=device)
-    real = mask.to(device)[:, chosen[columns.to(device)]]
-    run = ComponentRun(dict(cache.items()), chosen, columns.to(device), real)
+    chosen = torch.tensor(positions)
+    real = mask.cpu()[:, chosen[columns]]
+    run = ComponentRun(dict(cache.items()), chosen, columns.to(kept_on), real.to(kept_on))
     _require_logits(model, run, [h for h in summands if h in run.cache], last, logits)
     return run
 
@@ -124,7 +124,7 @@ def _require_logits(
     rows = torch.linspace(0, model.cfg.d_vocab - 1, _N_CHECKED_ROWS).long().unique()
     W_U, b_U = model.W_U[:, rows].float(), model.b_U[rows].float()
     ours = model.adapter.apply_output_logits_transform(normed @ W_U + b_U)
-    theirs = logits[run.real][:, rows].float()
+    theirs = logits.to(run.real.device)[run.real][:, rows].float()
     spread = (theirs - theirs.mean(-1, keepdim=True)).abs().max().item()
     worst = (ours - theirs).abs().max().item()
     tolerance = _TOLERANCE[logits.dtype]

@@ -57,7 +57,7 @@ class ComponentStack:
         states: the vectors as the model computed them, in its dtype.
         labels: name of each component, as TransformerLens names it: ``embed``, ``3_attn_out``,
             ``3_mid``, ``final_post``, ``L3H2``. A state after a block is ``3_post``.
-        positions: index of each ``pos`` in the tokens.
+        positions: index of each ``pos`` in the tokens, on the CPU.
         final_norm: the norm before the unembedding.
         W_U: the model's unembedding.
         b_U: its bias.

@@ -38,7 +38,7 @@ class FinalNorm:
         self._cache = ActivationCache({"ln_final.hook_scale": scale.float()}, model)
         self._ln_final = model.get_submodule("ln_final")
         self._dtype = model.W_U.dtype
-        self._gain, self._offset = _gain_and_offset(self._ln_final)
+        self._gain, self._offset = _gain_and_offset(self._ln_final, scale.device)
 
     @property
     def offset(self) -> Float[Tensor, " d_model"] | None:
@@ -76,11 +76,11 @@ class FinalNorm:
         return scaled if self._gain is None else scaled * self._gain
 
 
-def _gain_and_offset(norm: nn.Module) -> tuple[Tensor | None, Tensor | None]:
+def _gain_and_offset(norm: nn.Module, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
     """Float32 gain and offset of a norm; None for one that it does not have."""
     bridge = cast(Any, norm)
     gain, offset = getattr(bridge, "weight", None), getattr(bridge, "bias", None)
     if gain is not None:
         # Gemma stores its gain as the difference from 1, before and after folding.
-        gain = gain.detach().float() + (1.0 if bridge.uses_weight_offset else 0.0)
-    return gain, None if offset is None else offset.detach().float()
+        gain = gain.detach().float().to(device) + (1.0 if bridge.uses_weight_offset else 0.0)
+    return gain, None if offset is None else offset.detach().float().to(device)

@@ -185,11 +185,14 @@ def test_a_folded_norm_is_read_as_transformer_lens_reads_it():
     assert (component_stack(model, TOKENS, "decomposed").normed() - expected).abs().max() < ROUNDING
 
 
+@pytest.mark.parametrize("make", [make_hf_model, opt, gemma])
 @pytest.mark.parametrize("kind", ["resid_pre", "resid_mid", "resid_post", "accumulated"])
-def test_residual_states_are_read_as_the_logit_lens_does(model, kind):
+def test_residual_states_are_read_as_the_logit_lens_does(make, kind):
+    model = wrap(make(), make_vocab())
+    transform = model.adapter.apply_output_logits_transform
     stack = component_stack(model, TOKENS, kind)
     assert not stack.additive
-    read = stack.logits() + stack.bias_logits()
+    read = transform(stack.logits() + stack.bias_logits())
     assert torch.equal(read, LogitLens(model)(stack.states))
     if kind in ("resid_post", "accumulated"):
         with torch.no_grad():
