@@ -1,5 +1,7 @@
 """Single components, by hand from Hugging Face activations and by TransformerLens' functions."""
 
+from typing import Any
+
 import jaxtyping
 import numpy as np
 import pytest
@@ -7,13 +9,13 @@ import torch
 import transformers
 from tiny_speech import D_VOCAB, make_hf_model, make_vocab, wrap
 
-from slm_lens.lens.components import component_stack
+from slm_lens.lens.components import ComponentKind, component_stack
 from slm_lens.lens.logit_lens import LogitLens
 
 TOKENS = torch.tensor([[3, 1, 4, 1, 5, 9, 2], [6, 5, 3, 5, 8, 9, 7]])
 # Logits reach 20 in float32; no difference from the sums in another order was above 5e-6.
 ROUNDING = 5e-5
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": D_VOCAB,
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -156,7 +158,7 @@ def test_vectors_and_labels_are_those_of_transformer_lens(make):
     with torch.no_grad():
         _, cache = model.run_with_cache(TOKENS)
     n_layers = model.cfg.n_layers
-    states = {
+    states: dict[ComponentKind, Any] = {
         "accumulated": cache.accumulated_resid(incl_mid=True, return_labels=True),
         "resid_pre": cache.accumulated_resid(layer=n_layers - 1, return_labels=True),
         "attn_out": cache.decompose_resid(mode="attn", incl_embeds=False, return_labels=True),
