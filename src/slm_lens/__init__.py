@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
+    from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import FitSettings, fit_tuned_lens, lens_divergence
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.tuned_lens import (
@@ -65,6 +66,7 @@ _MODULE_OF = {
     "AudioError": "errors",
     "ChatSpec": "families.vocab_spec",
     "CheckpointFiles": "families.files",
+    "ComponentStack": "lens.components",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "Family": "families.family",
     "FitSettings": "lens.fit",
@@ -94,6 +96,7 @@ _MODULE_OF = {
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.word_span",
     "clips_of": "corpus.folder",
+    "component_stack": "lens.components",
     "convert_checkpoint": "model.convert",
     "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
@@ -134,6 +137,7 @@ __all__ = [
     "AudioError",
     "ChatSpec",
     "CheckpointFiles",
+    "ComponentStack",
     "Family",
     "FitSettings",
     "HookedSLM",
@@ -162,6 +166,7 @@ __all__ = [
     "WordLens",
     "WordSpan",
     "clips_of",
+    "component_stack",
     "convert_checkpoint",
     "convert_kmeans",
     "deduplicate",
