@@ -1,24 +1,23 @@
 """Ranks, shares and next units of the words of one utterance, layer by layer."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.targets import WordTargets
-from slm_lens.readout.modality import (
-    argmax_modality,
-    modality_mass,
-    modality_of_rows,
-    top_k_modality,
-)
-from slm_lens.readout.pooling import POOLS, Pool, mean_over_words, pool_words
-from slm_lens.readout.ranks import NO_TARGET, ranks_of_targets, target_tensor
+from slm_lens.readout.parts import OTHER
+from slm_lens.readout.pooling import POOLS, Pool, mean_over_words
+from slm_lens.readout.read_out import read_out
+from slm_lens.readout.wanted import NO_TARGET, NO_TOKEN, Readout, Wanted, target_sets
 from slm_lens.vocab import SpeechTextVocab
+
+N_TOP = 10
+"""Highest tokens of which the shares of the modalities are taken."""
 
 VOCABS = ("text", "full")
 
@@ -44,18 +43,15 @@ class WordReadout:
 
 
 class WordReader:
-    """Reads words from a residual stack, a bounded number of positions at a time."""
+    """Reads words from a residual stack, in one pass over the vocabulary."""
 
-    def __init__(
-        self, vocab: SpeechTextVocab, lens: LogitLens, n_draws: int, chunk_positions: int
-    ) -> None:
+    def __init__(self, vocab: SpeechTextVocab, lens: LogitLens, n_draws: int) -> None:
         self.lens = lens
-        self._n_draws, self._chunk_positions = n_draws, chunk_positions
-        self._modality = modality_of_rows(vocab)
-        everything = torch.ones(vocab.d_vocab, dtype=torch.bool)
-        self._words_in = torch.stack([vocab.mask("text"), everything])  # in step with VOCABS
+        self._n_draws = n_draws
         self._speech = vocab.mask("speech")
-        self._units_in = torch.stack([self._speech, everything])
+        modality = {"text": 0, OTHER: 2}  # in step with `_shares`
+        of_part = torch.tensor([modality.get(name, 1) for name in lens.parts.names])
+        self._modality = of_part[lens.parts.part_of]
 
     def read(
         self,
@@ -73,68 +69,54 @@ class WordReader:
         Returns:
             The numbers of its words.
         """
-        chunks = [self._read_chunk(stack, tokens, c) for c in self._chunks(words)]
-        return WordReadout(
-            ranks={key: np.concatenate([c.ranks[key] for c in chunks]) for key in chunks[0].ranks},
-            shares=np.concatenate([c.shares for c in chunks]),
-            unit_rank=np.concatenate([c.unit_rank for c in chunks]),
-            unit_reciprocal_rank=np.concatenate([c.unit_reciprocal_rank for c in chunks]),
-            unit_hit=np.concatenate([c.unit_hit for c in chunks]),
-        )
-
-    def _chunks(self, words: list[WordTargets]) -> Iterator[list[WordTargets]]:
-        chunk: list[WordTargets] = []
-        held = 0
-        for w in words:
-            n_positions = w.span.end - w.span.start
-            if chunk and held + n_positions > self._chunk_positions:
-                yield chunk
-                chunk, held = [], 0
-            chunk.append(w)
-            held += n_positions
-        yield chunk
-
-    def _read_chunk(
-        self,
-        stack: Float[Tensor, "layer pos d_model"],
-        tokens: Int[Tensor, " pos"],
-        words: list[WordTargets],
-    ) -> WordReadout:
-        device = stack.device
         positions = torch.cat([torch.arange(w.span.start, w.span.end) for w in words])
         ends = torch.tensor([w.span.end - w.span.start for w in words]).cumsum(0)
         spans = torch.stack([torch.cat([torch.zeros(1, dtype=torch.int64), ends[:-1]]), ends], 1)
-        targets = target_tensor([self._sets(w) for w in words]).to(device)
-        following = self._following_units(tokens, positions).to(device)
-        modality = self._modality.to(device)
-        layers = []
-        for residual in stack[:, positions.to(device)]:
-            logits = self.lens(residual)
-            ranks = {}
-            for pool in POOLS:
-                pooled = pool_words(logits, spans, pool)
-                both = ranks_of_targets(pooled, targets, self._words_in.to(device))
-                ranks.update(
-                    {(v, pool): r.cpu().numpy() for v, r in zip(VOCABS, both, strict=True)}
-                )
-            shares = torch.cat(
-                [
-                    modality_mass(logits, modality),
-                    argmax_modality(logits, modality),
-                    top_k_modality(logits, modality, 10),
-                ],
-                dim=1,
-            )
-            unit_ranks = ranks_of_targets(logits, following, self._units_in.to(device))[:, :, 0]
-            layers.append((ranks, mean_over_words(shares, spans).cpu().numpy(), unit_ranks.cpu()))
-        units = [_next_units(r, spans) for _, _, r in layers]
+        of_words = Wanted(frozenset({"rank"}), target_sets([self._sets(w) for w in words]), VOCABS)
+        following = self._following_units(tokens, positions)
+        of_positions = Wanted(
+            frozenset({"rank", "mass", "top_k"}),
+            following[None, :, None].expand(len(stack), -1, -1),
+            ("speech", "full"),
+            k=N_TOP,
+        )
+        read = read_out(
+            stack[:, positions.to(stack.device)],
+            self.lens.unembedding,
+            self.lens.parts,
+            {"max": of_words, "last": of_words, "position": of_positions},
+            normalise=self.lens.normed,
+            spans=spans,
+        )
+        here = read["position"]
+        shares = mean_over_words(self._shares(here).transpose(0, 1), spans)
+        unit_ranks = torch.stack([here.rank["speech"], here.rank["full"]])[..., 0].cpu()
+        units = [_next_units(unit_ranks[:, layer], spans) for layer in range(len(stack))]
         return WordReadout(
-            ranks={k: np.stack([r[k] for r, _, _ in layers], 1) for k in layers[0][0]},
-            shares=np.stack([s for _, s, _ in layers], 1),
+            ranks={
+                (v, pool): read[pool].rank[v].transpose(0, 1).cpu().numpy()
+                for v in VOCABS
+                for pool in POOLS
+            },
+            shares=shares.cpu().numpy(),
             unit_rank=np.stack([u[0] for u in units], 1),
             unit_reciprocal_rank=np.stack([u[1] for u in units], 1),
             unit_hit=np.stack([u[2] for u in units], 1),
         )
+
+    def _shares(self, here: Readout) -> Float[Tensor, "layer pos 9"]:
+        """Mass, top token and top tokens, each of text, speech and other."""
+        nothing = torch.zeros_like(next(iter(here.mass.values())))
+        speech = [m for name, m in here.mass.items() if name not in ("text", OTHER)]
+        mass = torch.stack(
+            [here.mass.get("text", nothing), sum(speech, nothing), here.mass.get(OTHER, nothing)],
+            dim=-1,
+        )
+        ids = here.top_k["full"].ids
+        is_of = functional.one_hot(self._modality.to(ids.device)[ids], 3).float()
+        is_token = (ids != NO_TOKEN)[..., None]  # fewer, in a vocabulary of less than ten tokens
+        top = (is_of * is_token).sum(-2) / is_token.sum(-2)
+        return torch.cat([mass, is_of[..., 0, :], top], dim=-1)
 
     def _sets(self, word: WordTargets) -> list[tuple[int, ...]]:
         controls = (
@@ -148,11 +130,11 @@ class WordReader:
 
     def _following_units(
         self, tokens: Int[Tensor, " pos"], positions: Int[Tensor, " n_positions"]
-    ) -> Int[Tensor, "n_positions 1 1"]:
+    ) -> Int[Tensor, " n_positions"]:
         """Token after each position where that is a speech token."""
         after = torch.cat([tokens[1:].cpu(), torch.tensor([NO_TARGET])])[positions]
         is_unit = (after != NO_TARGET) & self._speech[after]
-        return after.where(is_unit, torch.tensor(NO_TARGET))[:, None, None]
+        return after.where(is_unit, torch.tensor(NO_TARGET))
 
 
 def _next_units(

@@ -11,13 +11,18 @@ pooled over its positions and within text.
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from slm_lens.lens.model import LensModel
+from slm_lens.lens.model import LensModel, SpeechTextModel
+from slm_lens.readout.parts import one_part, vocab_parts
+from slm_lens.readout.pooling import Pool
+from slm_lens.readout.read_out import read_out
+from slm_lens.readout.unembedding import Unembedding
+from slm_lens.readout.wanted import Readout, Statistic, Wanted, target_sets
 
 # Largest difference between the last layer's lens and the model's logits, over the largest
 # deviation of those logits from their mean. Measured on random Qwen2 models on a CPU (3, 4 and 8
@@ -30,11 +35,16 @@ _N_CHECKED_POSITIONS = 4
 class LogitLens:
     """Residual vectors to logits, through a model's own final norm and unembedding.
 
-    The unembedding is held in float32 (a copy when the model is in half precision), so ranks do
-    not suffer from logits that were rounded to the same number.
+    Logits are products in float32 whatever the model's dtype, so ranks do not suffer from logits
+    that were rounded to the same number. The unembedding is used as it is stored; half precision
+    is converted a few thousand tokens at a time.
 
     Args:
         model: the model, in evaluation mode.
+
+    Attributes:
+        unembedding: what normed states are multiplied with.
+        parts: parts of its vocabulary; one part if the model does not know its vocabulary.
 
     Raises:
         ValueError: the model is in training mode.
@@ -50,10 +60,18 @@ class LogitLens:
                 "change every number). Call `model.eval()`."
             )
         self._ln_final = model.get_submodule("ln_final")
-        self._transform: Callable[[Tensor], Tensor] = model.adapter.apply_output_logits_transform
         self._dtype = model.W_U.dtype
-        self._W_U = model.W_U.detach().float()
-        self._b_U = model.b_U.detach().float()
+        bias = model.b_U.detach()
+        self.unembedding = Unembedding(
+            model.W_U.detach().T,
+            bias if bias.any() else None,
+            model.adapter.apply_output_logits_transform,
+        )
+        self.parts = (
+            vocab_parts(model.vocab)
+            if isinstance(model, SpeechTextModel)
+            else one_part(self.unembedding.d_vocab)
+        )
 
     @torch.no_grad()
     def __call__(
@@ -88,10 +106,109 @@ class LogitLens:
         Returns:
             Logits, float32.
         """
-        rows = residual.reshape(1, -1, residual.shape[-1]).to(self._dtype)
-        normed = self._ln_final(rows)[0].float()
-        logits = self._transform(normed @ self._W_U + self._b_U)
-        return logits.view(*residual.shape[:-1], -1)
+        rows = self.normed(residual.reshape(-1, residual.shape[-1]))
+        return self.unembedding.logits(rows).view(*residual.shape[:-1], -1)
+
+    def normed(self, residual: Float[Tensor, "n d_model"]) -> Float[Tensor, "n d_model"]:
+        """Residual vectors after the final norm, ready to be unembedded.
+
+        Args:
+            residual: residual-stream vectors of any layer.
+
+        Returns:
+            Normed in the model's dtype, then float32.
+        """
+        return self._ln_final(residual[None].to(self._dtype))[0].float()
+
+    def readout(
+        self,
+        residual: Float[Tensor, "*rows d_model"],
+        *statistics: Statistic,
+        targets: Int[Tensor, "..."] | None = None,
+        within: Sequence[str] | None = None,
+        k: int = 10,
+        final: Float[Tensor, "*positions d_model"] | None = None,
+        differentiable: bool = False,
+    ) -> Readout:
+        """What layers say, without ever holding their logits for all positions.
+
+        ::
+
+            stack = slm_lens.residual_stack(model, sequence.tokens[None])
+            read = LogitLens(model).readout(stack, "mass", "top_k", k=5)
+            read.mass["text"]           # [layer, batch, pos]
+            read.top_k["text"].ids      # [layer, batch, pos, 5]
+
+        Args:
+            residual: residual-stream vectors, such as a whole stack.
+            *statistics: what is wanted, of ``"rank"``, ``"log_prob"`` (both of `targets`),
+                ``"mass"``, ``"entropy"``, ``"kl"``, ``"top_k"``; see `Readout`.
+            targets: token ids, ``[n_targets]`` for all rows or ``[*rows, n_targets]``.
+            within: subsets of the vocabulary: ``"text"``, ``"speech"``, ``"full"``; None for all.
+            k: how many tokens ``"top_k"`` gives.
+            final: residual vectors of the last layer, for ``"kl"``: ``stack[-1]``.
+            differentiable: let gradients flow from everything but ranks and top tokens.
+
+        Returns:
+            What was wanted; the axes are those of ``residual`` without the last.
+
+        Raises:
+            ValueError: a shape does not fit, or a target lies outside the vocabulary.
+        """  # noqa: DOC502 (raised by read_out)
+        chosen = None if within is None else tuple(within)
+        wanted = Wanted(frozenset(statistics), targets, chosen, k)
+        return read_out(
+            residual,
+            self.unembedding,
+            self.parts,
+            {"position": wanted},
+            normalise=self.normed,
+            final=final,
+            differentiable=differentiable,
+        )["position"]
+
+    def readout_words(
+        self,
+        residual: Float[Tensor, "*lead pos d_model"],
+        spans: Int[Tensor, "n_words 2"],
+        *statistics: Statistic,
+        pool: Pool = "max",
+        targets: Sequence[Sequence[Sequence[int]]] | None = None,
+        within: Sequence[str] | None = None,
+        k: int = 10,
+    ) -> Readout:
+        """The same for words: their logits are pooled over positions before anything is read.
+
+        Args:
+            residual: residual-stream vectors of one sequence, of one or more layers.
+            spans: half-open positions of each word, in order.
+            *statistics: what is wanted, but ``"kl"``.
+            pool: ``"max"`` takes the largest logit of each token over the word's positions,
+                ``"last"`` those at its last position.
+            targets: for each word, sets of token ids of which the best counts; as many sets for
+                every word.
+            within: as in `readout`.
+            k: as in `readout`.
+
+        Returns:
+            What was wanted; the last axis of rows counts words.
+
+        Raises:
+            ValueError: a shape or span does not fit, or a target lies outside the vocabulary.
+
+        Source:
+            Pooling: as reported second hand of Sternberg et al. 2026, arXiv:2606.22473.
+        """  # noqa: DOC502 (raised by read_out)
+        sets = None if targets is None else target_sets(targets)
+        chosen = None if within is None else tuple(within)
+        return read_out(
+            residual,
+            self.unembedding,
+            self.parts,
+            {pool: Wanted(frozenset(statistics), sets, chosen, k)},
+            normalise=self.normed,
+            spans=spans,
+        )[pool]
 
     def require_identity(
         self,

@@ -4,7 +4,7 @@ For every spoken word and every layer: logits at the word's positions (`LogitLen
 the positions, and in them the rank of the word itself, of the word that follows, and of control
 words; the share of each modality; and the rank of the speech unit that really comes next.
 
-Memory: at most ``chunk_positions`` rows of ``d_vocab`` logits exist at once, for one layer.
+Memory: logits exist only a tile at a time (`slm_lens.readout.read_out`).
 
 Source: ours, after Sternberg, Maimon and Adi 2026, arXiv:2606.22473 (current- and next-word
 recall, modality preference); their exact definitions are not public, so every choice is a named
@@ -131,7 +131,6 @@ def word_lens(
     seed: int = 0,
     word_counts: Mapping[str, int] | None = None,
     batch_size: int = 1,
-    chunk_positions: int = 64,
 ) -> WordLens:
     """Read every spoken word at every layer.
 
@@ -147,7 +146,6 @@ def word_lens(
             counts over ``utterances``.
         batch_size: utterances in one forward pass, padded on the right. Changes numbers by
             rounding only.
-        chunk_positions: positions whose logits are held at once (a longer word is held whole).
 
     Returns:
         The table, with the counts of words that could not be read.
@@ -163,7 +161,7 @@ def word_lens(
     """  # noqa: DOC502 (some raised by the functions it calls)
     provenance = model.provenance
     model.vocab.require_text("word_lens", provenance.model_and_family)
-    _check_options(utterances, n_draws, batch_size, chunk_positions)
+    _check_options(utterances, n_draws, batch_size)
     plan = TargetPlan(
         model.vocab,
         utterances,
@@ -174,7 +172,7 @@ def word_lens(
         seed=seed,
     )
     words, skipped = _spoken_words(plan, utterances)
-    reader = WordReader(model.vocab, LogitLens(model), n_draws, chunk_positions)
+    reader = WordReader(model.vocab, LogitLens(model), n_draws)
     readouts: list[WordReadout] = []
     for first in range(0, len(utterances), batch_size):
         batch = range(first, min(first + batch_size, len(utterances)))
@@ -199,9 +197,7 @@ def word_lens(
     )
 
 
-def _check_options(
-    utterances: Sequence[Utterance], n_draws: int, batch_size: int, chunk_positions: int
-) -> None:
+def _check_options(utterances: Sequence[Utterance], n_draws: int, batch_size: int) -> None:
     names = Counter(x.name for x in utterances)
     twice = [name for name, n in names.items() if n > 1]
     if not names or twice:
@@ -209,10 +205,10 @@ def _check_options(
             f"word_lens: got {len(utterances)} utterances with repeated names {twice[:4]}, "
             "expected at least one utterance, each with a name of its own."
         )
-    if n_draws < 0 or batch_size < 1 or chunk_positions < 1:
+    if n_draws < 0 or batch_size < 1:
         raise ValueError(
-            f"word_lens: got n_draws={n_draws}, batch_size={batch_size}, chunk_positions="
-            f"{chunk_positions}; expected n_draws >= 0, batch_size >= 1, chunk_positions >= 1."
+            f"word_lens: got n_draws={n_draws}, batch_size={batch_size}; expected n_draws >= 0 and "
+            "batch_size >= 1."
         )
     if n_draws and len(utterances) == 1:
         raise ValueError(

@@ -68,6 +68,8 @@ class SiteRows:
             return logits
         if self.site == "last":
             return logits[[end - 1 for _, end in self.spans]]
+        if not self.spans:
+            return logits[:0]
         return torch.stack([logits[start:end].amax(0) for start, end in self.spans])
 
     def find_best(self, target_logits: Float[Tensor, "n_positions n_ids"]) -> None:

@@ -54,7 +54,7 @@ def _all_tiles(
     tiles = [(p, t) for p in wanted for t in tiles_of(parts.ids(parts.names[p]), columns)]
     threads = torch.get_num_threads()
     n_workers = min(threads, len(tiles)) if unembedding.weight.device.type == "cpu" else 1
-    if n_workers == 1:
+    if n_workers <= 1:
         return _some_tiles(blocks, unembedding, wanted, tiles, columns)
     try:
         with ThreadPoolExecutor(

@@ -33,7 +33,7 @@ def site_readout(
         The answers, rows first.
     """
     asked = wanted.statistics
-    within = {s: parts.within(s).tolist() for s in wanted.within}
+    within = {s: parts.within(s).tolist() for s in parts.chosen(wanted.within)}
     sums = (
         {s: joined([_sums(known[p]) for p in members]) for s, members in within.items()}
         if (asked & {"log_prob", "entropy", "kl"})
@@ -64,9 +64,7 @@ def site_readout(
     )
 
 
-def together(
-    pieces: Sequence[tuple[Int[Tensor, " n_rows"], Readout]], shape: tuple[int, ...]
-) -> Readout:
+def together(pieces: Sequence[tuple[Tensor, Readout]], shape: tuple[int, ...]) -> Readout:
     """The answers of all blocks, in order.
 
     Args:

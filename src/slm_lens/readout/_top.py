@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-NO_TOKEN = -1
-"""Token id where fewer than k tokens compete."""
+from slm_lens.readout.wanted import NO_TOKEN
 
 _EMPTY = torch.iinfo(torch.int64).min
 _SIGN = 0x7FFFFFFF

@@ -53,6 +53,17 @@ class VocabParts:
         """
         return (self.part_of == self.names.index(name)).nonzero()[:, 0]
 
+    def chosen(self, subsets: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Names of subsets.
+
+        Args:
+            subsets: some; None for all.
+
+        Returns:
+            Their names.
+        """
+        return tuple(self.subsets) if subsets is None else subsets
+
     def within(self, subset: str) -> Int[Tensor, " n_parts"]:
         """Indices of the parts of a subset.
 
@@ -94,3 +105,15 @@ def vocab_parts(vocab: SpeechTextVocab) -> VocabParts:
     streams = tuple(name for name in owners if name != "text")
     subsets = {"text": ("text",) * ("text" in owners), "speech": streams, "full": names}
     return VocabParts(part_of, names, {s: parts for s, parts in subsets.items() if parts})
+
+
+def one_part(d_vocab: int) -> VocabParts:
+    """A vocabulary of which nothing is known.
+
+    Args:
+        d_vocab: how many tokens there are.
+
+    Returns:
+        One part, and the subset ``"full"``.
+    """
+    return VocabParts(torch.zeros(d_vocab, dtype=torch.int64), ("all",), {"full": ("all",)})

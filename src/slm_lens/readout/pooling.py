@@ -2,7 +2,9 @@
 
 A word covers several speech units, and every position has logits of its own. Pooling makes one
 row for each word: the largest logit that any of its positions gives to a token (``"max"``), or the
-logits at its last position (``"last"``), where the next word is what comes next.
+logits at its last position (``"last"``), where the next word is what comes next. The maximum is
+over *logits*: a shift of one position's logits changes it, although it would not change that
+position's probabilities.
 """
 
 from typing import Literal, get_args
@@ -32,35 +34,6 @@ def check_spans(spans: Int[Tensor, "n_words 2"], n_positions: int, name: str) ->
             f"{name}: got spans {spans[bad].tolist()[:4]}, expected 0 <= start < end <= "
             f"{n_positions} positions. Leave out words that no position carries."
         )
-
-
-def pool_words(
-    logits: Float[Tensor, "n_positions d_vocab"], spans: Int[Tensor, "n_words 2"], pool: Pool
-) -> Float[Tensor, "n_words d_vocab"]:
-    """One row of logits for each word.
-
-    Args:
-        logits: scores at each position.
-        spans: half-open ``[start, end)`` over positions of each word, none empty.
-        pool: ``"max"`` takes the maximum over the span for every token; ``"last"`` the last
-            position of the span. The maximum is over *logits*: a shift of one position's logits
-            changes it, although it would not change that position's probabilities.
-
-    Returns:
-        Pooled logits, one row for each word.
-
-    Raises:
-        ValueError: unknown pool, or a span is empty or outside the positions.
-
-    Source:
-        Max over logits: as reported second hand of Sternberg et al. 2026, arXiv:2606.22473.
-    """
-    if pool not in POOLS:
-        raise ValueError(f"pool_words: got pool {pool!r}, expected one of {POOLS}.")
-    check_spans(spans, logits.shape[0], "pool_words")
-    if pool == "last":
-        return logits[spans[:, 1].to(logits.device) - 1]
-    return torch.stack([logits[start:end].amax(0) for start, end in spans.tolist()])
 
 
 def mean_over_words(

@@ -13,9 +13,7 @@ logits are nearer than that.
 Source: ours. Pooling, as reported second hand of Sternberg et al. 2026, arXiv:2606.22473.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float, Int
@@ -24,38 +22,14 @@ from torch import Tensor
 from slm_lens.readout._block import Block, Needs, Site, SiteRows
 from slm_lens.readout._differentiable import add_sums, without_sums
 from slm_lens.readout._engine import run_blocks
+from slm_lens.readout._grid import Cell, Grid, as_grid, chunks, spans_of
 from slm_lens.readout._result import site_readout, together
 from slm_lens.readout.parts import VocabParts
-from slm_lens.readout.pooling import check_spans
 from slm_lens.readout.unembedding import TILE_COLUMNS, Unembedding
 from slm_lens.readout.wanted import NO_TARGET, Readout, Wanted
 
 ROWS = 128
 """Rows of logits that exist at a time in each thread (more for a word of more positions)."""
-
-CHUNK_BYTES = 32 * 2**20
-"""Bytes of normed states that exist at a time."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Grid:
-    """States as layers (or whatever leads) by positions; words are spans of positions."""
-
-    states: Float[Tensor, "lead pos d_model"]
-    final: Float[Tensor, "pos d_model"] | None
-    spans: Int[Tensor, "n_words 2"] | None
-    shape: tuple[int, ...]
-
-    def rows(self, site: Site) -> int:
-        """Rows of each lead at a site."""
-        if site == "position":
-            return self.states.shape[1]
-        assert self.spans is not None
-        return len(self.spans)
-
-    def shape_at(self, site: Site) -> tuple[int, ...]:
-        """Shape of what is read at a site."""
-        return self.shape if site == "position" else (*self.shape[:-1], self.rows(site))
 
 
 def read_out(
@@ -98,7 +72,7 @@ def read_out(
     """
     if not differentiable:
         states, final = states.detach(), None if final is None else final.detach()
-    grid = _as_grid(states, final, spans, wanted)
+    grid = as_grid(states, final, spans, wanted)
     if unembedding.d_vocab != parts.d_vocab:
         raise ValueError(
             f"readout: got an unembedding of {unembedding.d_vocab} rows and parts of a vocabulary "
@@ -107,7 +81,7 @@ def read_out(
     sets = {site: _sets(w, grid, site, parts.d_vocab) for site, w in wanted.items()}
     needs = {site: _needs(w, parts) for site, w in wanted.items()}
     found: dict[Site, list[tuple[Tensor, Readout]]] = {site: [] for site in wanted}
-    for chunk in _chunks(grid, rows, words_only="position" not in wanted):
+    for chunk in chunks(grid, rows, words_only="position" not in wanted):
         blocks = [_block(grid, c, sets, needs, unembedding, normalise) for c in chunk]
         searched = [without_sums(block) for block in blocks] if differentiable else blocks
         known = run_blocks(searched, unembedding, parts, tile_columns)
@@ -121,57 +95,8 @@ def read_out(
     return {site: together(pieces, grid.shape_at(site)) for site, pieces in found.items()}
 
 
-def _as_grid(
-    states: Float[Tensor, "*rows d_model"],
-    final: Float[Tensor, "*positions d_model"] | None,
-    spans: Int[Tensor, "n_words 2"] | None,
-    wanted: Mapping[Site, Wanted],
-) -> _Grid:
-    shape, d_model = states.shape[:-1], states.shape[-1]
-    if states.ndim < 2 or not states.numel() or not wanted:
-        raise ValueError(
-            f"readout: got states of shape {tuple(states.shape)} and {len(wanted)} sites, expected "
-            "at least one row of states, and something to read."
-        )
-    if (spans is None) == bool(wanted.keys() & {"max", "last"}):
-        raise ValueError(
-            f"readout: got {'no spans' if spans is None else 'spans'} and sites {list(wanted)}, "
-            "expected spans of positions where words are to be read, and only there."
-        )
-    of_final = any("kl" in w.statistics for w in wanted.values())
-    if of_final != (final is not None):
-        raise ValueError(
-            f"readout: got {'no ' if final is None else ''}final states, expected them where 'kl' "
-            "is wanted, and only there."
-        )
-    n_trailing = 0 if spans is None else 1
-    if final is not None:
-        n_trailing = n_trailing or final.ndim - 1
-        fits = final.ndim - 1 == n_trailing and states.shape[-final.ndim :] == final.shape
-        if not fits:
-            raise ValueError(
-                f"readout: got final states of shape {tuple(final.shape)} for states of shape "
-                f"{tuple(states.shape)}, expected the last axes of states"
-                + (" (positions and d_model, where words are read)." if spans is not None else ".")
-            )
-    n_pos = math.prod(shape[len(shape) - n_trailing :]) if n_trailing else states[..., 0].numel()
-    if spans is not None:
-        check_spans(spans, n_pos, "readout")
-        if (spans[1:, 0] < spans[:-1, 1]).any():
-            raise ValueError(
-                "readout: got spans that overlap or run backwards, expected words in the order of "
-                "their positions. Read them one after the other."
-            )
-    return _Grid(
-        states.reshape(-1, n_pos, d_model),
-        None if final is None else final.reshape(n_pos, d_model),
-        None if spans is None else spans.cpu(),
-        tuple(shape),
-    )
-
-
 def _sets(
-    wanted: Wanted, grid: _Grid, site: Site, d_vocab: int
+    wanted: Wanted, grid: Grid, site: Site, d_vocab: int
 ) -> Int[Tensor, "n_lead_or_1 n_rows_or_1 n_sets n_tokens"] | None:
     """Target sets of every row, the axis of leads first."""
     targets = wanted.targets
@@ -203,7 +128,7 @@ def _sets(
 
 def _needs(wanted: Wanted, parts: VocabParts) -> dict[int, Needs]:
     """What is needed of each part, for all that is wanted."""
-    asked = {p for subset in wanted.within for p in parts.within(subset).tolist()}
+    asked = {p for subset in parts.chosen(wanted.within) for p in parts.within(subset).tolist()}
     has = {s: s in wanted.statistics for s in ("rank", "entropy", "kl", "top_k", "log_prob")}
     needs = {
         p: Needs(
@@ -221,67 +146,9 @@ def _needs(wanted: Wanted, parts: VocabParts) -> dict[int, Needs]:
     return needs
 
 
-@dataclass(frozen=True)
-class _Cell:
-    """Leads and positions of one block; with words, those that lie within."""
-
-    leads: range
-    positions: range
-    words: range
-
-    def places(self, grid: _Grid, site: Site) -> Int[Tensor, " n_rows"]:
-        """Where its rows stand among all rows of a site."""
-        rows = self.positions if site == "position" else self.words
-        lead = torch.tensor(list(self.leads))[:, None] * grid.rows(site)
-        return (lead + torch.tensor(list(rows), dtype=torch.int64)).flatten()
-
-    @property
-    def n_rows(self) -> int:
-        """Rows of states."""
-        return len(self.leads) * len(self.positions)
-
-
-def _chunks(grid: _Grid, rows: int, *, words_only: bool) -> Iterator[list[_Cell]]:
-    """Blocks, as many at a time as may be held."""
-    limit = CHUNK_BYTES // (4 * grid.states.shape[2])
-    held: list[_Cell] = []
-    for cell in _cells(grid, rows, words_only=words_only):
-        if held and sum(c.n_rows for c in held) + cell.n_rows > limit:
-            yield held
-            held = []
-        held.append(cell)
-    yield held
-
-
-def _cells(grid: _Grid, rows: int, *, words_only: bool) -> Iterator[_Cell]:
-    """All blocks: positions in runs that cut no word, as many leads with them as fit."""
-    n_leads = len(grid.states)
-    for positions, words in _runs(grid, rows):
-        if words_only and not words:
-            continue
-        step = max(1, rows // len(positions))
-        for first in range(0, n_leads, step):
-            yield _Cell(range(first, min(first + step, n_leads)), positions, words)
-
-
-def _runs(grid: _Grid, rows: int) -> Iterator[tuple[range, range]]:
-    n_pos = grid.states.shape[1]
-    spans = [] if grid.spans is None else grid.spans.tolist()
-    first, word = 0, 0
-    while first < n_pos:
-        end, last = min(first + rows, n_pos), word
-        while last < len(spans) and spans[last][1] <= end:
-            last += 1
-        if last < len(spans) and spans[last][0] < end:  # it would be cut: before it, or all of it
-            end = spans[last][0] if spans[last][0] > first else spans[last][1]
-            last += int(end == spans[last][1])
-        yield range(first, end), range(word, last)
-        first, word = end, last
-
-
 def _block(
-    grid: _Grid,
-    cell: _Cell,
+    grid: Grid,
+    cell: Cell,
     sets: Mapping[Site, Tensor | None],
     needs: Mapping[Site, Mapping[int, Needs]],
     unembedding: Unembedding,
@@ -298,7 +165,7 @@ def _block(
     sites = [
         SiteRows(
             site,
-            [] if site == "position" else _spans_of(grid, cell),
+            [] if site == "position" else spans_of(grid, cell),
             None if s is None else _places(s, ids),
             needs[site],
         )
@@ -311,30 +178,15 @@ def _block(
 
 
 def _of_cell(
-    sets: Int[Tensor, "n_lead_or_1 n_rows_or_1 n_sets n_tokens"], cell: _Cell, site: Site
-) -> Int[Tensor, "n_rows_or_1 n_sets n_tokens"]:
-    rows = cell.positions if site == "position" else cell.words
-    if sets.shape[1] > 1 or site != "position":
-        sets = sets[:, rows.start : rows.stop]
-        if len(sets) > 1:
-            sets = sets[cell.leads.start : cell.leads.stop]
-        else:
-            sets = sets.expand(len(cell.leads), -1, -1, -1)
-    elif len(sets) > 1:
+    sets: Int[Tensor, "n_lead_or_1 n_rows_or_1 n_sets n_tokens"], cell: Cell, site: Site
+) -> Int[Tensor, "n_own_or_1 n_sets n_tokens"]:
+    """Sets of the rows of a block, or the one row that all share."""
+    if len(sets) > 1:
         sets = sets[cell.leads.start : cell.leads.stop]
+    if sets.shape[1] > 1 or site != "position":
+        rows = cell.positions if site == "position" else cell.words
+        sets = sets[:, rows.start : rows.stop].expand(len(cell.leads), -1, -1, -1)
     return sets.flatten(0, 1)
-
-
-def _spans_of(grid: _Grid, cell: _Cell) -> list[tuple[int, int]]:
-    """Positions of the words among the rows of a block, for every lead."""
-    assert grid.spans is not None
-    own = grid.spans[cell.words.start : cell.words.stop].tolist()
-    width, first = len(cell.positions), cell.positions.start
-    return [
-        (lead * width + start - first, lead * width + end - first)
-        for lead in range(len(cell.leads))
-        for start, end in own
-    ]
 
 
 def _places(

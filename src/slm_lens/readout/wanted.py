@@ -1,9 +1,10 @@
 """What is to be read, and what was."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,6 +17,9 @@ NO_TARGET = -1
 NO_RANK = 0
 """The rank of an empty target set, and of one that is not all in the subset."""
 
+NO_TOKEN = -1
+"""Token id where fewer than k tokens compete."""
+
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
@@ -26,13 +30,14 @@ class Wanted:
         targets: token ids that ``"rank"`` and ``"log_prob"`` are of: ``[n_targets]`` for all, or
             ``[*rows, n_targets]``; for words ``[n_words, n_sets, n_tokens]``, sets of tokens of
             which the best counts, filled with `NO_TARGET`.
-        within: subsets of the vocabulary that one ranks, normalises and looks for the top within.
+        within: subsets of the vocabulary that one ranks, normalises and looks for the top within;
+            None for all that there are.
         k: how many tokens ``"top_k"`` gives.
     """
 
     statistics: frozenset[Statistic]
     targets: Int[Tensor, "..."] | None = None
-    within: tuple[str, ...] = ("text", "speech", "full")
+    within: tuple[str, ...] | None = None
     k: int = 10
 
     def __post_init__(self) -> None:
@@ -89,3 +94,27 @@ class Readout:
     entropy: Mapping[str, Float[Tensor, "*rows"]]
     kl: Mapping[str, Float[Tensor, "*rows"]]
     top_k: Mapping[str, TopK]
+
+
+def target_sets(
+    sets: Sequence[Sequence[Sequence[int]]],
+) -> Int[Tensor, "n_words n_sets n_tokens"]:
+    """Sets of target tokens of each word as one tensor.
+
+    Args:
+        sets: for each word its sets (as many for every word), each of token ids.
+
+    Returns:
+        Token ids, filled with `NO_TARGET`.
+
+    Raises:
+        ValueError: no words, or words with different numbers of sets.
+    """
+    if not sets or len({len(row) for row in sets}) != 1:
+        raise ValueError(
+            f"target_sets: got words with {sorted({len(row) for row in sets})} target sets, "
+            "expected at least one word, and the same number of sets for each."
+        )
+    widest = max(1, max((len(ids) for row in sets for ids in row), default=1))
+    filled = [[[*ids, *[NO_TARGET] * (widest - len(ids))] for ids in row] for row in sets]
+    return torch.tensor(filled, dtype=torch.int64).view(len(sets), len(sets[0]), widest)
