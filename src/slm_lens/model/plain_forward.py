@@ -1,0 +1,272 @@
+"""The forward pass of the plain Hugging Face model, beside a bridge and with the bridge's weights.
+
+A bridge replaces parts of the model that it wraps, computes attention eagerly and calls some
+thousand hooks. Where nobody looks at the hooks, the plain model gives the same residual stream with
+a fused attention kernel, at a third of the memory.
+
+So a copy of the modules is made before the bridge is. It holds no tensor: each run borrows those
+that the bridge has at that moment and gives them back, whether they were moved, cast, edited or
+replaced meanwhile. What the plain model would not show (hooks, other modules, folded weights) is a
+reason not to run it.
+
+Source: ours.
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components import block
+from transformers import PreTrainedModel
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+# A block's first run hooks its norms, to show their inputs.
+_OBSERVERS = (block.__name__,)
+_WRAPPER = "._original_component"
+_REMOVE = "Remove it, or pass forward='hooked'."
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a module keeps a tensor."""
+
+    owner: nn.Module
+    table: str  # "_parameters" or "_buffers"
+    key: str
+
+    @classmethod
+    def of(cls, model: nn.Module, name: str) -> "_Place":
+        path, _, key = name.rpartition(".")
+        owner = model.get_submodule(path)
+        return cls(owner, "_parameters" if key in owner._parameters else "_buffers", key)
+
+    @property
+    def tensor(self) -> Tensor:
+        return getattr(self.owner, self.table)[self.key]
+
+    def put(self, tensor: Tensor | None) -> None:
+        getattr(self.owner, self.table)[self.key] = tensor
+
+
+class PlainForward:
+    """Runs the plain model of a bridge.
+
+    Args:
+        hf_model: the model, before the bridge is made of it; left as it is.
+
+    Attributes:
+        attention: attention kernel of the plain model: "sdpa" where its class supports that.
+    """
+
+    attention: str
+
+    def __init__(self, hf_model: PreTrainedModel) -> None:
+        tensors = {id(t): t for t in chain(hf_model.parameters(), hf_model.buffers())}
+        self._shell = copy.deepcopy(hf_model, cast(dict[int, Any], tensors)).eval()
+        if self._shell._supports_sdpa and self._shell._can_set_attn_implementation():
+            self._shell.set_attn_implementation("sdpa")
+        self.attention = str(self._shell.config._attn_implementation)
+        self._wanted = {name: _Place.of(self._shell, name) for name in _tensor_names(self._shell)}
+        self._give_back()
+        self._loans: list[tuple[_Place, _Place]] = []  # from the bridge to the plain model
+        self._parts: list[tuple[_Place, _Place | None, int]] = []
+        self._state: list[tuple[nn.Module, frozenset[object]]] = []
+        self._impossible: str | None = None
+
+    def bind(self, bridge: TransformerBridge) -> None:
+        """Take note of what the bridge is like when nobody has changed it.
+
+        Args:
+            bridge: made of the same model.
+        """
+        model = bridge.original_model
+        lent: set[str] = set()
+        of_the_bridge: list[_Place] = []
+        for name in _tensor_names(model):
+            place, plain = _Place.of(model, name), name.replace(_WRAPPER, "")
+            if plain not in self._wanted and _is_left_out(self._shell, plain):
+                # a bias that the bridge gives the unembedding
+                self._wanted[plain] = _Place.of(self._shell, plain)
+            if plain not in self._wanted:
+                of_the_bridge.append(place)
+            elif plain not in lent:
+                self._loans.append((place, self._wanted[plain]))
+                lent.add(plain)
+        self._parts = [(part, *self._whole(part)) for part in of_the_bridge]
+        self._state = _state(model)
+        self._impossible = self._why_never(bridge, sorted(set(self._wanted) - lent))
+
+    def _whole(self, part: _Place) -> tuple[_Place | None, int]:
+        """The weight in whose memory a part of it lies, and how far in; None for a copy."""
+        start = part.tensor.data_ptr()
+        for whole, _ in self._loans:
+            offset = start - whole.tensor.data_ptr()
+            if 0 <= offset < whole.tensor.nbytes:
+                return whole, offset
+        return None, 0
+
+    def _why_never(self, bridge: TransformerBridge, lost: list[str]) -> str | None:
+        """What rules the plain forward out for as long as the bridge lives."""
+        model = bridge.original_model
+        if bridge.cfg.n_devices > 1 or any(hasattr(m, "_hf_hook") for m in model.modules()):
+            return "it is shared out over several devices. Pass forward='hooked'."
+        if any(hasattr(m, "base_layer") for m in self._shell.modules()):
+            return (
+                "it has a live adapter. Load it with merge_adapter=True, or pass forward='hooked'."
+            )
+        if any("dynamic" in str(getattr(m, "rope_type", "")) for m in self._shell.modules()):
+            return "its rotary embedding changes from run to run (dynamic). Pass forward='hooked'."
+        if lost:
+            return f"its bridge does not keep the weights {lost[:4]}. Pass forward='hooked'."
+        blocks = bridge.adapter.component_mapping.get("blocks")
+        try:
+            found = self._shell.get_submodule(str(blocks.name if blocks else None))
+        except AttributeError:
+            found = None
+        if not isinstance(found, nn.ModuleList) or len(found) != bridge.cfg.n_layers:
+            return "its blocks are not found in the plain model. Pass forward='hooked'."
+        self._blocks = found
+        return None
+
+    def why_not(self, bridge: TransformerBridge) -> str | None:
+        """Why the plain model would not show what the bridge computes now.
+
+        Args:
+            bridge: the bridge, perhaps changed since.
+
+        Returns:
+            The reason and what to do about it, to end a sentence with; None if there is none.
+        """
+        if self._impossible is not None:
+            return self._impossible
+        if bridge.compatibility_mode or bridge._weights_processed:
+            return "it is in compatibility mode. Load it without, or pass forward='hooked'."
+        changed = _first_change(bridge.original_model, self._state)
+        if changed is not None:
+            return f"{changed}, which only the hooked forward shows. {_REMOVE}"
+        if any(
+            whole is None or part.tensor.data_ptr() - whole.tensor.data_ptr() != offset
+            for part, whole, offset in self._parts
+        ):
+            return (
+                "its bridge split fused weights into tensors of their own, which may have been "
+                "edited apart. Load it in the dtype and on the device where it is to run, or pass "
+                "forward='hooked'."
+            )
+        return None
+
+    @torch.no_grad()
+    def run(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        attention_mask: Int[Tensor, "batch pos"],
+        checked: Int[Tensor, " n_checked"],
+    ) -> tuple[Float[Tensor, "layer batch pos d_model"], Float[Tensor, "batch n_checked d_vocab"]]:
+        """Residual stream of every layer; for a bridge that there is no reason against.
+
+        Args:
+            tokens: token ids, on the model's device.
+            attention_mask: 1 where a token is real.
+            checked: positions of which the logits are wanted.
+
+        Returns:
+            Input of the first block and output of every one; the model's own logits at the
+            positions `checked`.
+        """
+        with self._borrowed(), _recorded(self._blocks) as states:
+            logits = self._shell(
+                input_ids=tokens,
+                attention_mask=attention_mask,
+                use_cache=False,
+                logits_to_keep=checked,
+            ).logits
+        return states[0], logits
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[None]:
+        try:
+            for ours, theirs in self._loans:
+                theirs.put(ours.tensor)
+            yield
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        for place in self._wanted.values():
+            place.put(None)
+
+
+@contextmanager
+def _recorded(blocks: nn.ModuleList) -> Iterator[list[Tensor]]:
+    """Collects the residual stream in one tensor, so that no layer is held twice."""
+    stack: list[Tensor] = []
+
+    def before(_block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        state = args[0] if args else kwargs["hidden_states"]
+        stack.append(state.new_empty(len(blocks) + 1, *state.shape))
+        stack[0][0] = state
+
+    def after(layer: int) -> Any:
+        def keep(_block: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            stack[0][layer] = output[0] if isinstance(output, tuple) else output
+
+        return keep
+
+    handles = [blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
+    handles += [b.register_forward_hook(after(i)) for i, b in enumerate(blocks, start=1)]
+    try:
+        yield stack
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensor_names(model: nn.Module) -> list[str]:
+    """Names of all parameters and buffers, every name of a tensor that has several."""
+    named = chain(
+        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    )
+    return [name for name, _ in named]
+
+
+def _is_left_out(shell: nn.Module, name: str) -> bool:
+    """Whether the module is there, made without this parameter."""
+    path, _, key = name.rpartition(".")
+    try:
+        return shell.get_submodule(path)._parameters.get(key, shell) is None
+    except AttributeError:
+        return False
+
+
+def _state(model: nn.Module) -> list[tuple[nn.Module, frozenset[object]]]:
+    """Every module with the hooks on it, by handle, and whether its forward was replaced."""
+    return [(module, _on(module)) for module in model.modules()]
+
+
+def _on(module: nn.Module) -> frozenset[object]:
+    hooks = [
+        key
+        for table in _HOOKS
+        for key, hook in getattr(module, table).items()
+        if getattr(hook, "__module__", None) not in _OBSERVERS
+    ]
+    return frozenset([*hooks, "forward"] if "forward" in module.__dict__ else hooks)
+
+
+def _first_change(
+    model: nn.Module, before: list[tuple[nn.Module, frozenset[object]]]
+) -> str | None:
+    """The first module that is another one, or has other hooks than before."""
+    now = list(model.modules())
+    if len(now) != len(before) or any(m is not b for m, (b, _) in zip(now, before, strict=True)):
+        return "modules of it were replaced"
+    hooked = [m for m, on in before if _on(m) != on]
+    names = [name for name, m in model.named_modules() if hooked and m is hooked[0]]
+    return f"there is a hook on {names[0].replace(_WRAPPER, '')!r}" if names else None
