@@ -12,7 +12,6 @@ from typing import Any, Literal, cast
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformer_lens.model_bridge import TransformerBridge
 
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel, SpeechTextModel
@@ -184,7 +183,7 @@ def _why_not_fast(model: LensModel) -> str | None:
     plain = getattr(model, "plain_forward", None)
     if not isinstance(plain, PlainForward):
         return "a bridge that slm_lens.load did not make keeps no plain model. Use slm_lens.load."
-    return plain.why_not(cast(TransformerBridge, model))
+    return plain.why_not(model)
 
 
 def _plain_forward(model: LensModel) -> PlainForward:

@@ -9,6 +9,8 @@ that the bridge has at that moment and gives them back, whether they were moved,
 replaced meanwhile. What the plain model would not show (hooks, other modules, folded weights) is a
 reason not to run it.
 
+Bridges and Hugging Face models are not typed here: reading a result must not import them.
+
 Source: ours.
 """
 
@@ -22,15 +24,16 @@ from typing import Any, cast
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformer_lens.model_bridge import TransformerBridge
-from transformer_lens.model_bridge.generalized_components import block
-from transformers import PreTrainedModel
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-# A block's first run hooks its norms, to show their inputs.
-_OBSERVERS = (block.__name__,)
+# Hooks that a run leaves behind and that only look on: a block's on its norms, to show what goes
+# in, and those of transformers for output_attentions and output_hidden_states.
+_ONLOOKERS = (
+    "transformer_lens.model_bridge.generalized_components.block",
+    "transformers.utils.output_capturing",
+)
 _WRAPPER = "._original_component"
-_REMOVE = "Remove it, or pass forward='hooked'."
+_HOOKED = "Or pass forward='hooked'."
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,42 +69,57 @@ class PlainForward:
     """
 
     attention: str
+    _blocks: nn.ModuleList | None
 
-    def __init__(self, hf_model: PreTrainedModel) -> None:
-        tensors = {id(t): t for t in chain(hf_model.parameters(), hf_model.buffers())}
-        self._shell = copy.deepcopy(hf_model, cast(dict[int, Any], tensors)).eval()
-        if self._shell._supports_sdpa and self._shell._can_set_attn_implementation():
-            self._shell.set_attn_implementation("sdpa")
-        self.attention = str(self._shell.config._attn_implementation)
-        self._wanted = {name: _Place.of(self._shell, name) for name in _tensor_names(self._shell)}
-        self._give_back()
+    def __init__(self, hf_model: Any) -> None:
+        self.attention = str(hf_model.config._attn_implementation)
+        self._wanted: dict[str, _Place] = {}
         self._loans: list[tuple[_Place, _Place]] = []  # from the bridge to the plain model
         self._parts: list[tuple[_Place, _Place | None, int]] = []
         self._state: list[tuple[nn.Module, frozenset[object]]] = []
-        self._impossible: str | None = None
+        self._impossible = _why_no_copy(hf_model)
+        if self._impossible is not None:
+            return
+        tensors = {id(t): t for t in chain(hf_model.parameters(), hf_model.buffers())}
+        self._shell = copy.deepcopy(hf_model, cast(dict[int, Any], tensors)).eval()
+        if _can_fuse(self._shell):
+            self._shell.set_attn_implementation("sdpa")
+            self.attention = "sdpa"
+        self._wanted = {name: _Place.of(self._shell, name) for name in _tensor_names(self._shell)}
+        self._give_back()
 
-    def bind(self, bridge: TransformerBridge) -> None:
+    def bind(self, bridge: Any) -> None:
         """Take note of what the bridge is like when nobody has changed it.
 
         Args:
             bridge: made of the same model.
         """
+        if self._impossible is not None:
+            return
         model = bridge.original_model
-        lent: set[str] = set()
-        of_the_bridge: list[_Place] = []
+        lent: dict[str, Tensor] = {}
+        unclear, of_the_bridge = [], []
         for name in _tensor_names(model):
             place, plain = _Place.of(model, name), name.replace(_WRAPPER, "")
-            if plain not in self._wanted and _is_left_out(self._shell, plain):
-                # a bias that the bridge gives the unembedding
+            if _is_left_out(self._shell, plain):  # a bias that the bridge gives the unembedding
                 self._wanted[plain] = _Place.of(self._shell, plain)
             if plain not in self._wanted:
                 of_the_bridge.append(place)
             elif plain not in lent:
                 self._loans.append((place, self._wanted[plain]))
-                lent.add(plain)
+                lent[plain] = place.tensor
+            elif lent[plain] is not place.tensor:
+                unclear.append(plain)
+        unclear += sorted(set(self._wanted) - set(lent))
         self._parts = [(part, *self._whole(part)) for part in of_the_bridge]
         self._state = _state(model)
-        self._impossible = self._why_never(bridge, sorted(set(self._wanted) - lent))
+        self._blocks = _blocks(self._shell, bridge)
+        if unclear:
+            self._impossible = (
+                f"its bridge does not keep the weights {unclear[:4]} as they were. {_HOOKED}"
+            )
+        elif self._blocks is None:
+            self._impossible = f"its blocks are not found in the plain model. {_HOOKED}"
 
     def _whole(self, part: _Place) -> tuple[_Place | None, int]:
         """The weight in whose memory a part of it lies, and how far in; None for a copy."""
@@ -112,30 +130,7 @@ class PlainForward:
                 return whole, offset
         return None, 0
 
-    def _why_never(self, bridge: TransformerBridge, lost: list[str]) -> str | None:
-        """What rules the plain forward out for as long as the bridge lives."""
-        model = bridge.original_model
-        if bridge.cfg.n_devices > 1 or any(hasattr(m, "_hf_hook") for m in model.modules()):
-            return "it is shared out over several devices. Pass forward='hooked'."
-        if any(hasattr(m, "base_layer") for m in self._shell.modules()):
-            return (
-                "it has a live adapter. Load it with merge_adapter=True, or pass forward='hooked'."
-            )
-        if any("dynamic" in str(getattr(m, "rope_type", "")) for m in self._shell.modules()):
-            return "its rotary embedding changes from run to run (dynamic). Pass forward='hooked'."
-        if lost:
-            return f"its bridge does not keep the weights {lost[:4]}. Pass forward='hooked'."
-        blocks = bridge.adapter.component_mapping.get("blocks")
-        try:
-            found = self._shell.get_submodule(str(blocks.name if blocks else None))
-        except AttributeError:
-            found = None
-        if not isinstance(found, nn.ModuleList) or len(found) != bridge.cfg.n_layers:
-            return "its blocks are not found in the plain model. Pass forward='hooked'."
-        self._blocks = found
-        return None
-
-    def why_not(self, bridge: TransformerBridge) -> str | None:
+    def why_not(self, bridge: Any) -> str | None:
         """Why the plain model would not show what the bridge computes now.
 
         Args:
@@ -150,7 +145,7 @@ class PlainForward:
             return "it is in compatibility mode. Load it without, or pass forward='hooked'."
         changed = _first_change(bridge.original_model, self._state)
         if changed is not None:
-            return f"{changed}, which only the hooked forward shows. {_REMOVE}"
+            return f"{changed}, which only the hooked forward shows. Undo it. {_HOOKED}"
         if any(
             whole is None or part.tensor.data_ptr() - whole.tensor.data_ptr() != offset
             for part, whole, offset in self._parts
@@ -180,6 +175,7 @@ class PlainForward:
             Input of the first block and output of every one; the model's own logits at the
             positions `checked`.
         """
+        assert self._blocks is not None
         with self._borrowed(), _recorded(self._blocks) as states:
             logits = self._shell(
                 input_ids=tokens,
@@ -201,6 +197,35 @@ class PlainForward:
     def _give_back(self) -> None:
         for place in self._wanted.values():
             place.put(None)
+
+
+def _why_no_copy(model: Any) -> str | None:
+    """What rules the plain forward out for as long as the model lives."""
+    parts = list(model.modules())
+    if any(hasattr(m, "_hf_hook") for m in parts):
+        return f"it is shared out over several devices. {_HOOKED}"
+    if any(hasattr(m, "base_layer") for m in parts):
+        return "it has a live adapter. Load it with merge_adapter=True, or pass forward='hooked'."
+    if any("dynamic" in str(getattr(m, "rope_type", "")) for m in parts):
+        return f"its rotary embedding changes from run to run (dynamic). {_HOOKED}"
+    return None
+
+
+def _can_fuse(model: Any) -> bool:
+    """Whether SDPA computes what the model's own attention does; it cannot cap the scores."""
+    capped = getattr(model.config, "attn_logit_softcapping", None) is not None
+    return model._supports_sdpa and model._can_set_attn_implementation() and not capped
+
+
+def _blocks(shell: nn.Module, bridge: Any) -> nn.ModuleList | None:
+    """The decoder blocks of the plain model, under the name that the bridge has for them."""
+    component = bridge.adapter.component_mapping.get("blocks")
+    try:
+        found = shell.get_submodule(str(component.name if component else None))
+    except AttributeError:
+        return None
+    is_all = isinstance(found, nn.ModuleList) and len(found) == bridge.cfg.n_layers
+    return found if is_all else None
 
 
 @contextmanager
@@ -255,7 +280,7 @@ def _on(module: nn.Module) -> frozenset[object]:
         key
         for table in _HOOKS
         for key, hook in getattr(module, table).items()
-        if getattr(hook, "__module__", None) not in _OBSERVERS
+        if getattr(hook, "__module__", None) not in _ONLOOKERS
     ]
     return frozenset([*hooks, "forward"] if "forward" in module.__dict__ else hooks)
 
