@@ -25,14 +25,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-# Hooks that a run leaves behind and that only look on: a block's on its norms, to show what goes
-# in, and those of transformers for output_attentions and output_hidden_states.
-_ONLOOKERS = (
-    "transformer_lens.model_bridge.generalized_components.block",
-    "transformers.utils.output_capturing",
-)
-_WRAPPER = "._original_component"
+from slm_lens.model._changes import WRAPPER, ModuleState, first_change
+
 _HOOKED = "Or pass forward='hooked'."
 
 
@@ -76,7 +70,7 @@ class PlainForward:
         self._wanted: dict[str, _Place] = {}
         self._loans: list[tuple[_Place, _Place]] = []  # from the bridge to the plain model
         self._parts: list[tuple[_Place, _Place | None, int]] = []
-        self._state: list[tuple[nn.Module, frozenset[object]]] = []
+        self._states: list[ModuleState] = []
         self._impossible = _why_no_copy(hf_model)
         if self._impossible is not None:
             return
@@ -100,7 +94,7 @@ class PlainForward:
         lent: dict[str, Tensor] = {}
         unclear, of_the_bridge = [], []
         for name in _tensor_names(model):
-            place, plain = _Place.of(model, name), name.replace(_WRAPPER, "")
+            place, plain = _Place.of(model, name), name.replace(WRAPPER, "")
             if _is_left_out(self._shell, plain):  # a bias that the bridge gives the unembedding
                 self._wanted[plain] = _Place.of(self._shell, plain)
             if plain not in self._wanted:
@@ -112,7 +106,7 @@ class PlainForward:
                 unclear.append(plain)
         unclear += sorted(set(self._wanted) - set(lent))
         self._parts = [(part, *self._whole(part)) for part in of_the_bridge]
-        self._state = _state(model)
+        self._states = [ModuleState.of(module) for module in model.modules()]
         self._blocks = _blocks(self._shell, bridge)
         if unclear:
             self._impossible = (
@@ -143,7 +137,7 @@ class PlainForward:
             return self._impossible
         if bridge.compatibility_mode or bridge._weights_processed:
             return "it is in compatibility mode. Load it without, or pass forward='hooked'."
-        changed = _first_change(bridge.original_model, self._state)
+        changed = first_change(bridge.original_model, self._states)
         if changed is not None:
             return f"{changed}, which only the hooked forward shows. Undo it. {_HOOKED}"
         if any(
@@ -268,30 +262,3 @@ def _is_left_out(shell: nn.Module, name: str) -> bool:
         return shell.get_submodule(path)._parameters.get(key, shell) is None
     except AttributeError:
         return False
-
-
-def _state(model: nn.Module) -> list[tuple[nn.Module, frozenset[object]]]:
-    """Every module with the hooks on it, by handle, and whether its forward was replaced."""
-    return [(module, _on(module)) for module in model.modules()]
-
-
-def _on(module: nn.Module) -> frozenset[object]:
-    hooks = [
-        key
-        for table in _HOOKS
-        for key, hook in getattr(module, table).items()
-        if getattr(hook, "__module__", None) not in _ONLOOKERS
-    ]
-    return frozenset([*hooks, "forward"] if "forward" in module.__dict__ else hooks)
-
-
-def _first_change(
-    model: nn.Module, before: list[tuple[nn.Module, frozenset[object]]]
-) -> str | None:
-    """The first module that is another one, or has other hooks than before."""
-    now = list(model.modules())
-    if len(now) != len(before) or any(m is not b for m, (b, _) in zip(now, before, strict=True)):
-        return "modules of it were replaced"
-    hooked = [m for m, on in before if _on(m) != on]
-    names = [name for name, m in model.named_modules() if hooked and m is hooked[0]]
-    return f"there is a hook on {names[0].replace(_WRAPPER, '')!r}" if names else None
