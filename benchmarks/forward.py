@@ -38,7 +38,7 @@ WAYS = (
     "slm-lens, hooked",
     "transformer-lens",
 )
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "large": {
         "vocab_size": 152_000,
         "hidden_size": 896,

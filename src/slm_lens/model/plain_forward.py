@@ -218,8 +218,9 @@ def _blocks(shell: nn.Module, bridge: Any) -> nn.ModuleList | None:
         found = shell.get_submodule(str(component.name if component else None))
     except AttributeError:
         return None
-    is_all = isinstance(found, nn.ModuleList) and len(found) == bridge.cfg.n_layers
-    return found if is_all else None
+    if isinstance(found, nn.ModuleList) and len(found) == bridge.cfg.n_layers:
+        return found
+    return None
 
 
 @contextmanager

@@ -19,6 +19,12 @@ def own():
     return wrap(make_hf_model(), make_vocab())
 
 
+def eager(hf):
+    """As `load` gives it to the bridge."""
+    hf.set_attn_implementation("eager")
+    return hf.eval()
+
+
 def states_of(hf, tokens=TOKENS):
     """The plain model's hidden states with SDPA, the last one before its final norm."""
     hf = copy.deepcopy(hf)
@@ -199,9 +205,8 @@ class TestReasons:
             intermediate_size=32,
             num_hidden_layers=2,
             num_attention_heads=4,
-            attn_implementation="eager",
         )
-        model = wrap(GPTNeoXForCausalLM(config).eval(), make_vocab())
+        model = wrap(eager(GPTNeoXForCausalLM(config)), make_vocab())
         self.refused(model, "split fused weights into tensors of their own")
 
 
@@ -217,9 +222,8 @@ def test_a_kernel_that_cannot_cap_scores_is_not_used():
         num_key_value_heads=2,
         head_dim=4,
         attn_logit_softcapping=0.5,
-        attn_implementation="eager",
     )
-    model = wrap(Gemma2ForCausalLM(config).eval(), make_vocab())
+    model = wrap(eager(Gemma2ForCausalLM(config)), make_vocab())
     assert model.plain_forward.attention == "eager"
     assert agrees(model)
 
