@@ -38,12 +38,6 @@ class _Place:
     table: str  # "_parameters" or "_buffers"
     key: str
 
-    @classmethod
-    def of(cls, model: nn.Module, name: str) -> "_Place":
-        path, _, key = name.rpartition(".")
-        owner = model.get_submodule(path)
-        return cls(owner, "_parameters" if key in owner._parameters else "_buffers", key)
-
     @property
     def tensor(self) -> Tensor:
         return getattr(self.owner, self.table)[self.key]
@@ -79,7 +73,7 @@ class PlainForward:
         if _can_fuse(self._shell):
             self._shell.set_attn_implementation("sdpa")
             self.attention = "sdpa"
-        self._wanted = {name: _Place.of(self._shell, name) for name in _tensor_names(self._shell)}
+        self._wanted = dict(_places(self._shell))
         self._give_back()
 
     def bind(self, bridge: Any) -> None:
@@ -93,10 +87,11 @@ class PlainForward:
         model = bridge.original_model
         lent: dict[str, Tensor] = {}
         unclear, of_the_bridge = [], []
-        for name in _tensor_names(model):
-            place, plain = _Place.of(model, name), name.replace(WRAPPER, "")
-            if _is_left_out(self._shell, plain):  # a bias that the bridge gives the unembedding
-                self._wanted[plain] = _Place.of(self._shell, plain)
+        for name, place in _places(model):
+            plain = name.replace(WRAPPER, "")
+            if plain not in self._wanted:  # perhaps a bias that the bridge gives the unembedding
+                left_out = _left_out(self._shell, plain)
+                self._wanted |= {} if left_out is None else {plain: left_out}
             if plain not in self._wanted:
                 of_the_bridge.append(place)
             elif plain not in lent:
@@ -248,18 +243,22 @@ def _recorded(blocks: nn.ModuleList) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _tensor_names(model: nn.Module) -> list[str]:
-    """Names of all parameters and buffers, every name of a tensor that has several."""
-    named = chain(
-        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
-    )
-    return [name for name, _ in named]
+def _places(model: nn.Module) -> list[tuple[str, _Place]]:
+    """All parameters and buffers, under every name of a tensor that has several."""
+    return [
+        (f"{path}.{key}" if path else key, _Place(owner, table, key))
+        for path, owner in model.named_modules(remove_duplicate=False)
+        for table in ("_parameters", "_buffers")
+        for key, tensor in getattr(owner, table).items()
+        if tensor is not None
+    ]
 
 
-def _is_left_out(shell: nn.Module, name: str) -> bool:
-    """Whether the module is there, made without this parameter."""
+def _left_out(shell: nn.Module, name: str) -> _Place | None:
+    """The place of a parameter that its module was made without; None if that is not so."""
     path, _, key = name.rpartition(".")
     try:
-        return shell.get_submodule(path)._parameters.get(key, shell) is None
+        owner = shell.get_submodule(path)
     except AttributeError:
-        return False
+        return None
+    return _Place(owner, "_parameters", key) if owner._parameters.get(key, shell) is None else None
