@@ -21,6 +21,7 @@ check: .venv/dev
 bench: .venv/dev
 	$(BIN)/python benchmarks/word_lens.py
 	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/forward.py
 
 clean:
 	rm -rf .venv runs

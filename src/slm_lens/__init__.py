@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import FitSettings, fit_tuned_lens, lens_divergence
-    from slm_lens.lens.logit_lens import LogitLens, residual_stack
+    from slm_lens.lens.logit_lens import LogitLens
+    from slm_lens.lens.states import residual_stack
     from slm_lens.lens.tuned_lens import (
         TunedLens,
         TunedLensFacts,
@@ -118,7 +119,7 @@ _MODULE_OF = {
     "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
     "report_phases": "report.phase_report",
-    "residual_stack": "lens.logit_lens",
+    "residual_stack": "lens.states",
     "save_figure": "views.phases_figure",
     "select_spoken_words": "sequence.spans",
     "specimen_files": "families.specimen",

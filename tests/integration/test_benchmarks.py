@@ -60,3 +60,15 @@ def test_the_load_benchmark_prints_each_way_in_each_dtype():
         assert min(numbers[:5]) > 0
         if name.endswith("transformers"):
             assert numbers[2:4] == [1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_the_forward_benchmark_prints_each_way():
+    command = [sys.executable, str(ROOT / "benchmarks" / "forward.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    header, *rows = run.stdout.splitlines()
+    assert header.split() == ["seconds", "extra", "MB", "time", "ratio", "memory", "ratio"]
+    ways = ["transformers", "transformers, states", "slm-lens, fast", "slm-lens, hooked"]
+    assert [row[:28].strip() for row in rows] == [f"32, {w}" for w in [*ways, "transformer-lens"]]
+    assert all(float(row[28:].split()[0]) > 0 for row in rows)
+    assert rows[0].split()[-2:] == ["1.00", "1.00"]

@@ -38,14 +38,14 @@ def model(request):
     return slm_lens.load(request.param)
 
 
-def raw_model(name):
+def raw_model(name, attention="eager"):
     """The weights in a plain Hugging Face model, without slm_lens."""
     from safetensors.torch import load_file
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     about = json.loads((DATA / name / "config.json").read_text())
     config = Qwen2Config(**about["base_config"] | {"vocab_size": about["vocab_size"]})
-    config._attn_implementation = "eager"
+    config._attn_implementation = attention
     hf = Qwen2ForCausalLM(config).float().eval()
     stored = load_file(DATA / name / "model.safetensors")
     stored = {n.removeprefix("lm."): t.float() for n, t in stored.items()}
@@ -97,14 +97,24 @@ def test_no_held_out_sentence_was_trained_on():
 
 
 @pytest.mark.slow
-def test_recalls_on_all_held_out_clips_equal_the_oracle_to_the_last_digit(tmp_path):
+@pytest.mark.parametrize(("forward", "attention"), [("fast", "sdpa"), ("hooked", "eager")])
+def test_recalls_on_all_held_out_clips_equal_the_oracle_to_the_last_digit(
+    tmp_path, forward, attention
+):
     model = slm_lens.load("organism")
     function_words = slm_lens.ENGLISH_FUNCTION_WORDS
     utterances = slm_lens.read_utterances(model, "held-out")
     assert len(utterances) == 30
     table = slm_lens.word_lens(
-        model, utterances, function_words=function_words, policy="whole_word", n_draws=1, seed=0
+        model,
+        utterances,
+        function_words=function_words,
+        policy="whole_word",
+        n_draws=1,
+        seed=0,
+        forward=forward,
     )
+    assert table.provenance.attention == attention
     phases = measure_phases(table, ks=(1, 5, 10), n_bootstrap=0)
 
     states, oracle = load_oracle("hf_states"), load_oracle("numpy_recall")
@@ -117,7 +127,8 @@ def test_recalls_on_all_held_out_clips_equal_the_oracle_to_the_last_digit(tmp_pa
         spoken = [(w.word, w.start, w.end, w.modality == "speech") for w in u.sequence.words]
         rows = states.words_to_count(spoken, lambda w: ids.get(w, []), function_words)
         items.append((u.sequence.tokens, rows))
-    states.save(tmp_path / "states.npz", raw_model(model.provenance.name), model.vocab.text, items)
+    hf = raw_model(model.provenance.name, attention)
+    states.save(tmp_path / "states.npz", hf, model.vocab.text, items)
     with np.load(tmp_path / "states.npz") as data:
         expected = oracle.recalls(dict(data))
     assert len(expected) == 2 * 2 * 2 * 3

@@ -31,6 +31,14 @@ class Overlap(StrEnum):
     trim = "trim"
 
 
+class Forward(StrEnum):
+    """Which forward pass gives the residual stream."""
+
+    auto = "auto"
+    fast = "fast"
+    hooked = "hooked"
+
+
 class Missing(StrEnum):
     """What to do with words without times."""
 
@@ -61,6 +69,10 @@ def phases(
     ] = 2000,
     batch_size: Annotated[int, typer.Option(min=1, help="Utterances at once.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of controls and resamples.")] = 0,
+    forward: Annotated[
+        Forward,
+        typer.Option(help="Forward pass: the plain model's, the bridge's, or the fast one if any."),
+    ] = Forward.auto,
 ) -> None:
     """Find the layers of transcription, next word and return to speech."""
     from slm_lens.corpus.folder import read_utterances
@@ -78,6 +90,7 @@ def phases(
         n_bootstrap=n_bootstrap,
         batch_size=batch_size,
         seed=seed,
+        forward=forward.value,
     )
     report_phases([study], out)
 

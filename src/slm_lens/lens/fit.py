@@ -23,8 +23,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from slm_lens._atomic import write_atomically
-from slm_lens.lens.logit_lens import LogitLens, residual_stack
+from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
+from slm_lens.lens.states import (
+    Forward,
+    ForwardUsed,
+    attention_of,
+    choose_forward,
+    residual_stack,
+)
 from slm_lens.lens.tuned_lens import (
     FIT_POSITIONS,
     FitPositions,
@@ -70,6 +77,7 @@ def fit_tuned_lens(
     *,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 50,
+    forward: Forward = "auto",
 ) -> TunedLens:
     """Fit a tuned lens.
 
@@ -80,6 +88,8 @@ def fit_tuned_lens(
         checkpoint: folder for the state of the fit. If it holds one with the same settings and
             model, the fit goes on from there.
         checkpoint_every: steps between two states.
+        forward: which forward pass gives the states, as in `residual_stack`; the lens's facts say
+            which one ran.
 
     Returns:
         The lens.
@@ -93,6 +103,7 @@ def fit_tuned_lens(
     """
     settings = settings or FitSettings()
     _check(sequences, settings, checkpoint_every)
+    used = choose_forward(model, forward, "fit_tuned_lens")
     lens = TunedLens(model)
     parameters = [lens.weight.requires_grad_(), lens.bias.requires_grad_()]
     optimiser = torch.optim.Adam(
@@ -101,12 +112,12 @@ def fit_tuned_lens(
         weight_decay=settings.weight_decay,
         amsgrad=True,
     )
-    state = _FitState(Path(checkpoint) if checkpoint else None, settings, model)
+    state = _FitState(Path(checkpoint) if checkpoint else None, settings, model, used)
     first, n_positions = state.resume(lens, optimiser)
     for step in range(first, settings.n_steps):
         optimiser.param_groups[0]["lr"] = settings.learning_rate * (1 - step / settings.n_steps)
         batch = [sequences[i] for i in _drawn(len(sequences), settings, step)]
-        n_positions += _step(model, lens, batch, settings)
+        n_positions += _step(model, lens, batch, settings, used)
         torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
         optimiser.step()
         optimiser.zero_grad()
@@ -118,7 +129,12 @@ def fit_tuned_lens(
             "steps read, expected some. Give sequences of that modality, or positions='all'."
         )
     facts = TunedLensFacts(
-        settings.positions, settings.n_steps, n_positions, unembedding_hash(model)
+        settings.positions,
+        settings.n_steps,
+        n_positions,
+        unembedding_hash(model),
+        forward=used,
+        attention=attention_of(model, used),
     )
     weight, bias = (p.detach() for p in parameters)
     return TunedLens(model, weight=weight, bias=bias, facts=facts)
@@ -131,6 +147,7 @@ def lens_divergence(
     *,
     batch_size: int = 8,
     chunk_positions: int = 512,
+    forward: Forward = "auto",
 ) -> pl.DataFrame:
     """How far each lens is from the model's own prediction, by layer and modality.
 
@@ -143,6 +160,7 @@ def lens_divergence(
         sequences: what to measure on; not what was fitted on.
         batch_size: sequences in one forward pass.
         chunk_positions: positions whose logits are held at once.
+        forward: which forward pass gives the states, as in `residual_stack`.
 
     Returns:
         ``lens``, ``positions`` (``"speech"``, ``"text"``, ``"all"``), ``layer``, ``kl_nats``
@@ -154,6 +172,7 @@ def lens_divergence(
     """
     if not sequences:
         raise ValueError("lens_divergence: got no sequence, expected at least one.")
+    used = choose_forward(model, forward, "lens_divergence")
     n_layers = model.cfg.n_layers
     sums: dict[tuple[str, str], np.ndarray] = {
         (name, p): np.zeros(n_layers + 1) for name in lenses for p in FIT_POSITIONS
@@ -161,7 +180,7 @@ def lens_divergence(
     counts: dict[str, int] = dict.fromkeys(FIT_POSITIONS, 0)
     for first in range(0, len(sequences), batch_size):
         batch = sequences[first : first + batch_size]
-        states, is_of = _states(model, batch, "all")
+        states, is_of = _states(model, batch, "all", used)
         for p in FIT_POSITIONS:
             counts[p] += int(is_of[p].sum())
         for name, lens in lenses.items():
@@ -181,10 +200,14 @@ def lens_divergence(
 
 
 def _step(
-    model: LensModel, lens: TunedLens, batch: Sequence[SpeechTextSequence], settings: FitSettings
+    model: LensModel,
+    lens: TunedLens,
+    batch: Sequence[SpeechTextSequence],
+    settings: FitSettings,
+    used: ForwardUsed,
 ) -> int:
     """Gradients of one step, layer by layer; how many positions it read."""
-    states, _ = _states(model, batch, settings.positions)
+    states, _ = _states(model, batch, settings.positions, used)
     n = states.shape[1]
     for layer in range(model.cfg.n_layers):
         for chunk in states.split(settings.chunk_positions, dim=1):
@@ -218,11 +241,14 @@ def _divergence(
 
 
 def _states(
-    model: LensModel, batch: Sequence[SpeechTextSequence], positions: FitPositions
+    model: LensModel,
+    batch: Sequence[SpeechTextSequence],
+    positions: FitPositions,
+    used: ForwardUsed,
 ) -> tuple[Float[Tensor, "layer n d_model"], dict[str, Bool[Tensor, " n"]]]:
     """Residual states at the wanted positions of a batch, and which of them are of a modality."""
     padded = pad_batch(batch, pad_token=int(batch[0].tokens[0]))
-    stack = residual_stack(model, padded.tokens, padded.attention_mask)
+    stack = residual_stack(model, padded.tokens, padded.attention_mask, forward=used)
     kinds = [kind for sequence in batch for kind in sequence.kinds]
     is_of = {p: torch.tensor([p in ("all", kind) for kind in kinds]) for p in FIT_POSITIONS}
     flat = stack[:, padded.attention_mask.to(stack.device)]
@@ -240,9 +266,15 @@ def _drawn(n: int, settings: FitSettings, step: int) -> Iterator[int]:
 class _FitState:
     """The state of a fit on disk; without a folder it does nothing."""
 
-    def __init__(self, folder: Path | None, settings: FitSettings, model: LensModel) -> None:
+    def __init__(
+        self, folder: Path | None, settings: FitSettings, model: LensModel, used: ForwardUsed
+    ) -> None:
         self._path = None if folder is None else folder / CHECKPOINT
-        self._is_of = {"settings": repr(settings), "unembedding": unembedding_hash(model)}
+        self._is_of = {
+            "settings": repr(settings),
+            "unembedding": unembedding_hash(model),
+            "states": f"{used} forward, {attention_of(model, used)} attention",
+        }
 
     def resume(self, lens: TunedLens, optimiser: torch.optim.Optimizer) -> tuple[int, int]:
         """Take over what is there; the next step and the positions that were read."""

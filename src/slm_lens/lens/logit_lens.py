@@ -14,7 +14,7 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.lens.model import LensModel, SpeechTextModel
@@ -29,7 +29,6 @@ from slm_lens.readout.wanted import Readout, Statistic, Wanted, target_sets
 # layers; d_vocab 64, 1000 and 4096): float32 0; bfloat16 at most 4e-3 and float16 at most 5e-4 (the
 # model rounds its logits to 8 and 11 bits; ours are float32). No final norm gives 0.7 or more.
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 3e-2}
-_N_CHECKED_POSITIONS = 4
 
 
 class LogitLens:
@@ -236,78 +235,3 @@ class LogitLens:
                 "block and `unembed(ln_final(...))`, or was it changed by "
                 "`enable_compatibility_mode()`?"
             )
-
-
-def residual_stack(
-    model: LensModel,
-    tokens: Int[Tensor, "batch pos"],
-    attention_mask: Bool[Tensor, "batch pos"] | None = None,
-) -> Float[Tensor, "layer batch pos d_model"]:
-    """The residual stream before the first block and after every block.
-
-    Args:
-        model: the model, in evaluation mode.
-        tokens: token ids; sequences of different length are padded on the right.
-        attention_mask: True where a token is real; None when all are.
-
-    Returns:
-        Layer 0 is ``blocks.0.hook_resid_pre`` (the embeddings), layer ``l`` is
-        ``blocks.{l-1}.hook_resid_post``; ``n_layers + 1`` entries. What stands at padded
-        positions has no meaning.
-
-    Raises:
-        ValueError: training mode, an empty input, a mask that pads on the left, or a last layer
-            that does not read as the model's own logits (checked at up to 4 positions).
-
-    Source:
-        Layer numbers as in nostalgebraist 2020.
-    """  # noqa: DOC502 (some raised by LogitLens)
-    return stack_and_check(model, LogitLens(model), tokens, attention_mask)
-
-
-@torch.no_grad()
-def stack_and_check(
-    model: LensModel,
-    lens: LogitLens,
-    tokens: Int[Tensor, "batch pos"],
-    attention_mask: Bool[Tensor, "batch pos"] | None,
-) -> Float[Tensor, "layer batch pos d_model"]:
-    """`residual_stack` with a lens that is already there.
-
-    Args:
-        model: the model, in evaluation mode.
-        lens: the model's lens.
-        tokens: token ids, padded on the right.
-        attention_mask: True where a token is real; None when all are.
-
-    Returns:
-        The residual stack.
-
-    Raises:
-        ValueError: as `residual_stack`.
-    """
-    if tokens.numel() == 0:
-        raise ValueError(
-            f"residual_stack: got tokens of shape {tuple(tokens.shape)}, expected at least one."
-        )
-    mask = torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask
-    if not mask[:, 0].all() or (mask[:, 1:] & ~mask[:, :-1]).any():
-        raise ValueError(
-            "residual_stack: got a mask with padding before real tokens, expected padding on the "
-            "right, so that every position keeps its number."
-        )
-    last = model.cfg.n_layers - 1
-    names = ["blocks.0.hook_resid_pre", *(f"blocks.{i}.hook_resid_post" for i in range(last + 1))]
-    n_real = int(mask.sum(1).min())  # check only positions that are real in every row
-    checked = torch.linspace(0, n_real - 1, _N_CHECKED_POSITIONS).long().unique()
-    device = torch.device(model.cfg.device)
-    logits, cache = model.run_with_cache(
-        tokens.to(device),
-        names_filter=names,
-        attention_mask=mask.long().to(device),
-        output_attentions=False,
-        logits_to_keep=checked.to(device),
-    )
-    stack = torch.stack([cache[name] for name in names])
-    lens.require_identity(stack[-1][:, checked.to(device)], logits)
-    return stack

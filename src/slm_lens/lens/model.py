@@ -15,11 +15,13 @@ class LensModel(Protocol):
     Attributes:
         cfg: TransformerLens configuration (``n_layers``, ``d_model``, ``d_vocab``, ``device``).
         adapter: TransformerLens adapter, which holds the transform after the unembedding.
+        original_model: the Hugging Face model, with the bridge's parts inside.
         training: whether the model is in training mode.
     """
 
     cfg: Any
     adapter: Any
+    original_model: Any
     training: bool
 
     @property

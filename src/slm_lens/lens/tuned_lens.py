@@ -44,6 +44,9 @@ class TunedLensFacts:
         n_positions: positions that the fit saw.
         unembedding: hash of what it reads through (`unembedding_hash`).
         source: where it comes from: "slm-lens" or "tuned-lens".
+        forward: which forward pass gave the states that it was fitted on, as in `Provenance`; None
+            where that is not known, or nothing was fitted.
+        attention: their attention kernel; likewise.
     """
 
     positions: FitPositions
@@ -51,6 +54,8 @@ class TunedLensFacts:
     n_positions: int
     unembedding: str
     source: str = "slm-lens"
+    forward: str | None = None
+    attention: str | None = None
 
 
 class TunedLens:

@@ -24,8 +24,15 @@ from torch import Tensor
 from slm_lens._atomic import write_atomically
 from slm_lens.lens._read_words import WordReader, WordReadout
 from slm_lens.lens._word_table import build_table
-from slm_lens.lens.logit_lens import LogitLens, stack_and_check
+from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import SpeechTextModel
+from slm_lens.lens.states import (
+    Forward,
+    ForwardUsed,
+    choose_forward,
+    provenance_of,
+    stack_and_check,
+)
 from slm_lens.lens.targets import TargetPlan, WordTargets
 from slm_lens.model._facts import read_facts, write_facts
 from slm_lens.model.provenance import Provenance
@@ -131,6 +138,7 @@ def word_lens(
     seed: int = 0,
     word_counts: Mapping[str, int] | None = None,
     batch_size: int = 1,
+    forward: Forward = "auto",
 ) -> WordLens:
     """Read every spoken word at every layer.
 
@@ -146,6 +154,8 @@ def word_lens(
             counts over ``utterances``.
         batch_size: utterances in one forward pass, padded on the right. Changes numbers by
             rounding only.
+        forward: which forward pass gives the states, as in `residual_stack`; the provenance says
+            which one ran.
 
     Returns:
         The table, with the counts of words that could not be read.
@@ -159,8 +169,7 @@ def word_lens(
     Source:
         Ours.
     """  # noqa: DOC502 (some raised by the functions it calls)
-    provenance = model.provenance
-    model.vocab.require_text("word_lens", provenance.model_and_family)
+    model.vocab.require_text("word_lens", model.provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size)
     plan = TargetPlan(
         model.vocab,
@@ -172,11 +181,12 @@ def word_lens(
         seed=seed,
     )
     words, skipped = _spoken_words(plan, utterances)
+    used = choose_forward(model, forward, "word_lens")
     reader = WordReader(model.vocab, LogitLens(model), n_draws)
     readouts: list[WordReadout] = []
     for first in range(0, len(utterances), batch_size):
         batch = range(first, min(first + batch_size, len(utterances)))
-        stack = _run([utterances[u] for u in batch], model, reader.lens)
+        stack = _run([utterances[u] for u in batch], model, reader.lens, used)
         for row, u in enumerate(batch):
             if words[u]:
                 tokens = utterances[u].sequence.tokens
@@ -184,7 +194,7 @@ def word_lens(
     flat = [w for per_utterance in words for w in per_utterance]
     return WordLens(
         table=build_table([x.name for x in utterances], flat, readouts),
-        provenance=provenance,
+        provenance=provenance_of(model, used),
         n_layers=model.cfg.n_layers,
         d_vocab=model.vocab.d_vocab,
         n_text=int(model.vocab.mask("text").sum()),
@@ -244,11 +254,11 @@ def _spoken_words(
 
 
 def _run(
-    utterances: list[Utterance], model: SpeechTextModel, lens: LogitLens
+    utterances: list[Utterance], model: SpeechTextModel, lens: LogitLens, used: ForwardUsed
 ) -> Float[Tensor, "layer batch pos d_model"]:
     rows = [x.sequence.tokens for x in utterances]
     tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     real = torch.nn.utils.rnn.pad_sequence(
         [torch.ones_like(r, dtype=torch.bool) for r in rows], batch_first=True
     )
-    return stack_and_check(model, lens, tokens, real)
+    return stack_and_check(model, lens, tokens, real, forward=used)

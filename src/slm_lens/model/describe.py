@@ -45,7 +45,7 @@ def describe_model(model: HookedSLM) -> dict[str, dict[str, str]]:
             "heads": f"{cfg.n_heads} ({cfg.n_key_value_heads or cfg.n_heads} for keys and values)",
             "embeddings": "tied" if tied else "not tied",
             "dtype": provenance.dtype,
-            "attention": provenance.attention,
+            "attention": f"{provenance.attention} (hooked), {model.plain_forward.attention} (fast)",
             "adapter": provenance.adapter or "none",
             "unit tokenizer": _unit_tokenizer(model),
             "tokens of a word": model.word_policy,

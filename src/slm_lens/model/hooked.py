@@ -24,6 +24,7 @@ from slm_lens.families.prompt import PromptFormat
 from slm_lens.families.vocab_spec import VocabSpec
 from slm_lens.model._inputs import check_units
 from slm_lens.model._prompts import interleaved_prompt, spoken_prompt, written_prompt
+from slm_lens.model.plain_forward import PlainForward
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.word_span import Modality
@@ -67,6 +68,7 @@ class HookedSLM(TransformerBridge):
         word_policy: which tokens count as a word for this model, if nothing else is asked for.
         random_weights_seed: seed of the copies that `random_weights` makes; None for the weights
             that were loaded.
+        plain_forward: the model without hooks, for what reads the residual stream alone.
 
     Raises:
         VocabError: the unit tokenizer and the vocabulary disagree on the number of units.
@@ -78,6 +80,7 @@ class HookedSLM(TransformerBridge):
     vocab_spec: VocabSpec | None
     word_policy: WordPolicy
     random_weights_seed: int | None
+    plain_forward: PlainForward
 
     def __init__(
         self, checkpoint: Checkpoint, *, name: str, unit_tokenizer: UnitTokenizer | None
@@ -118,6 +121,7 @@ class HookedSLM(TransformerBridge):
         adapter.cfg.tokenizer_prepends_bos = checkpoint.prepends_bos
         adapter.cfg.default_prepend_bos = checkpoint.prepends_bos
         adapter.cfg.tokenizer_appends_eos = checkpoint.appends_eos
+        plain_forward = PlainForward(hf_model)
         adapter.prepare_model(hf_model)
         with no_init_weights():  # for fused projections it makes layers, and would fill them first
             super().__init__(hf_model, adapter, checkpoint.tokenizer)
@@ -125,6 +129,8 @@ class HookedSLM(TransformerBridge):
             component = self._modules.get(part)
             if isinstance(component, GeneralizedComponent) and component.original_component is None:
                 raise ValueError(f"it has no {part}, which every forward pass of its bridge needs")
+        plain_forward.bind(self)
+        self.plain_forward = plain_forward
 
     @property
     def unit_tokenizer(self) -> UnitTokenizer:
@@ -143,7 +149,7 @@ class HookedSLM(TransformerBridge):
 
     @property
     def provenance(self) -> Provenance:
-        """What the numbers depend on now: changes with dtype and compatibility mode."""
+        """What the numbers of its hooked forward depend on now, e.g. dtype, compatibility mode."""
         hf_model = cast(PreTrainedModel, self.original_model)
         return Provenance(
             name=self._source.name,

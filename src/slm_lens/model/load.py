@@ -75,7 +75,7 @@ def load(
         revision: branch, tag or commit on the hub.
 
     Returns:
-        The model, in evaluation mode, with eager attention.
+        The model, in evaluation mode, with eager attention in its hooked forward.
 
     Raises:
         LookupError: no embedded model, folder, hub repository or family has this name.

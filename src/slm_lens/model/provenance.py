@@ -1,8 +1,9 @@
 """What the numbers of a model depend on besides its input."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-NUMERIC = ("dtype", "attention", "compatibility_mode", "weights_processed")
+NUMERIC = ("dtype", "attention", "forward", "compatibility_mode", "weights_processed")
 """Fields that change the numbers of one and the same model."""
 
 
@@ -15,7 +16,7 @@ class Provenance:
         family: which family's layout it was read with, e.g. "sims".
         architecture: Hugging Face class of the language model.
         dtype: dtype of the weights, e.g. "float32".
-        attention: attention implementation. Another one changes ranks in half precision.
+        attention: attention kernel that ran. Another one changes ranks in half precision.
         adapter: name or folder of the adapter (LoRA) on top, and whether it was merged into the
             weights or is live; None without one.
         compatibility_mode: whether TransformerLens' compatibility mode is on.
@@ -23,6 +24,8 @@ class Provenance:
             stream, though not the model's predictions.
         random_weights_seed: seed with which `random_weights` replaced every weight; None for the
             weights that were loaded.
+        forward: which forward pass ran: "hooked" (the bridge's, with eager attention) or "fast"
+            (the plain model's; see `residual_stack`).
     """
 
     name: str
@@ -34,6 +37,7 @@ class Provenance:
     compatibility_mode: bool
     weights_processed: bool
     random_weights_seed: int | None
+    forward: Literal["fast", "hooked"] = "hooked"
 
     @property
     def model_and_family(self) -> str:
@@ -44,8 +48,8 @@ class Provenance:
         """All but the name, in one short line.
 
         Returns:
-            For example "sims, Qwen2ForCausalLM, float32, eager attention, no adapter,
-            compatibility mode off".
+            For example "sims, Qwen2ForCausalLM, float32, sdpa attention, fast forward, no
+            adapter, compatibility mode off".
         """
         mode = "on" if self.compatibility_mode else "off"
         parts = [
@@ -53,6 +57,7 @@ class Provenance:
             self.architecture,
             self.dtype,
             f"{self.attention} attention",
+            f"{self.forward} forward",
             "no adapter" if self.adapter is None else f"adapter {self.adapter}",
             f"compatibility mode {mode}" + (" (weights processed)" * self.weights_processed),
         ]

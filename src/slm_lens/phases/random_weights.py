@@ -4,6 +4,7 @@ import copy
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
+from torch import nn
 
 
 @runtime_checkable
@@ -50,7 +51,8 @@ def random_weights(model: Model, *, seed: int) -> Model:
         fresh = type(wrapped)(wrapped.config)
     values = {name: p.detach() for name, p in fresh.named_parameters()}
     shapes = {n: tuple(p.shape) for n, p in values.items()}
-    own = {_plain(n): tuple(p.shape) for n, p in wrapped.named_parameters()}
+    views = _views(wrapped)
+    own = {_plain(n): tuple(p.shape) for n, p in wrapped.named_parameters() if n not in views}
     if own != shapes:
         different = sorted(n for n in own | shapes if own.get(n) != shapes.get(n))
         raise ValueError(
@@ -60,11 +62,32 @@ def random_weights(model: Model, *, seed: int) -> Model:
         )
     twin = copy.deepcopy(model)
     with torch.no_grad():
-        for name, parameter in twin.original_model.named_parameters():
+        parameters = dict(twin.original_model.named_parameters())
+        for name, (whole, size, stride, offset) in views.items():  # copied apart until now
+            view = parameters[whole].detach().as_strided(size, stride, offset)
+            parameters.pop(name).data = view
+        for name, parameter in parameters.items():
             parameter.copy_(values[_plain(name)])
     twin.original_model.eval()
     twin.random_weights_seed = seed
     return twin
+
+
+def _views(model: nn.Module) -> dict[str, tuple[str, torch.Size, tuple[int, ...], int]]:
+    """Parameters that lie in another's memory, as a bridge makes them of fused weights.
+
+    Returns:
+        For each its whole's name, its own size and stride, and where in the whole it begins.
+    """
+    named = [(name, p, p.data_ptr()) for name, p in model.named_parameters()]
+    views = {}
+    for name, part, start in named:
+        for whole_name, whole, whole_start in named:
+            offset_bytes = start - whole_start
+            if part.numel() < whole.numel() and 0 <= offset_bytes < whole.nbytes:
+                offset = offset_bytes // whole.element_size()
+                views[name] = (whole_name, part.size(), part.stride(), offset)
+    return views
 
 
 def _plain(name: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slm_lens.lens.states import Forward, choose_forward
 from slm_lens.lens.word_lens import WordLens, word_lens
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.phases.measure import measure_phases
@@ -47,6 +48,7 @@ def study_phases(
     n_bootstrap: int = 2000,
     seed: int = 0,
     batch_size: int = 1,
+    forward: Forward = "auto",
 ) -> PhaseStudy:
     """Read every spoken word at every layer, and find the phases.
 
@@ -61,6 +63,8 @@ def study_phases(
         n_bootstrap: resamples of utterances.
         seed: seed of control draws, resamples and random weights.
         batch_size: utterances in one forward pass.
+        forward: which forward pass gives the states, as in `residual_stack`; the same one for the
+            control.
 
     Returns:
         The word table and the phases; the same model with random weights is among the controls.
@@ -72,6 +76,10 @@ def study_phases(
         Ours, after Sternberg et al. 2026, arXiv:2606.22473.
     """  # noqa: DOC502 (raised by require_text)
     model.vocab.require_text("study_phases", model.provenance.model_and_family)
+    untrained_model = random_weights(model, seed=seed)
+    # One choice for both, since a control that was read otherwise is none.
+    choices = {choose_forward(m, forward, "study_phases") for m in (model, untrained_model)}
+    used = "hooked" if "hooked" in choices else "fast"
 
     def read(of: HookedSLM) -> WordLens:
         return word_lens(
@@ -82,10 +90,11 @@ def study_phases(
             n_draws=n_draws,
             seed=seed,
             batch_size=batch_size,
+            forward=used,
         )
 
     table = read(model)
-    untrained = read(random_weights(model, seed=seed))
+    untrained = read(untrained_model)
     phases = measure_phases(
         table,
         words=words,

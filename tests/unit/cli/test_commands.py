@@ -125,6 +125,21 @@ def test_encode_shows_units_and_words(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("forward", "shown"),
+    [("fast", "sdpa attention, fast forward"), ("hooked", "eager attention, hooked forward")],
+)
+def test_phases_through_a_chosen_forward(tmp_path, clips, forward, shown):
+    output = run(
+        "phases", "organism", clips, "--out", tmp_path, "--n-bootstrap", 50, "--forward", forward
+    )
+    assert f"float32, {shown}, no adapter" in output
+    details = json.loads((tmp_path / "organism" / "phases.json").read_text())
+    read = [details["provenance"], *details["control_provenance"].values()]
+    assert [p["forward"] for p in read] == [forward, forward]
+
+
+@pytest.mark.slow
 def test_phases_writes_a_report(tmp_path, clips):
     output = run("phases", "organism", clips, "--out", tmp_path / "out", "--n-bootstrap", 50)
     assert "transcription:" in output
@@ -132,7 +147,7 @@ def test_phases_writes_a_report(tmp_path, clips):
     (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["n_utterances"] == 3
     assert summary["provenance"]["name"] == summary["model"] == "organism"
-    assert "float32, eager attention, no adapter, compatibility mode off" in output
+    assert "float32, sdpa attention, fast forward, no adapter, compatibility mode off" in output
     details = json.loads((tmp_path / "out" / "organism" / "phases.json").read_text())
     assert details["provenance"] == summary["provenance"]
     untrained = {**summary["provenance"], "random_weights_seed": 0}

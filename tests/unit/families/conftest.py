@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import jaxtyping
 import pytest
 from folders import WRITERS, Published
 
@@ -59,11 +58,3 @@ def load_copy(published, tmp_path):
         return slm_lens.load(tmp_path / "copy", **(dict(published(layout).load) | options))
 
     return get
-
-
-@pytest.fixture
-def untyped():
-    """Without the type checks of the tests, which users do not have."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

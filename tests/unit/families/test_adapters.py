@@ -58,6 +58,16 @@ def test_logits_are_pefts(mimi, adapter, expected, merge):
     assert model.provenance.adapter == f"{adapter} ({'merged' if merge else 'live'})"
 
 
+def test_a_live_adapter_runs_hooked_and_a_merged_one_fast(mimi, adapter):
+    merged = slm_lens.load(mimi.path, adapter=adapter)
+    live = slm_lens.load(mimi.path, adapter=adapter, merge_adapter=False)
+    fast = slm_lens.residual_stack(merged, TOKENS, forward="fast")
+    # Merging adds B A to the weight before the product instead of after.
+    assert (slm_lens.residual_stack(live, TOKENS) - fast).abs().max() < 1e-4
+    with pytest.raises(ValueError, match=r"forward='fast' .* a live adapter\. Load it with merge"):
+        slm_lens.residual_stack(live, TOKENS, forward="fast")
+
+
 @pytest.mark.parametrize("merge", [True, False], ids=["merged", "live"])
 def test_hooks_and_gradients_go_through_it(mimi, adapter, merge):
     model = slm_lens.load(mimi.path, adapter=adapter, merge_adapter=merge)

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_speech import D_VOCAB, make_hf_model, make_vocab, wrap
 
-from slm_lens.lens.logit_lens import LogitLens, residual_stack
+from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.states import residual_stack
 from slm_lens.readout.ranks import ranks_of_targets
 
 
@@ -13,12 +14,15 @@ from slm_lens.readout.ranks import ranks_of_targets
 def test_the_last_layer_reads_as_the_models_logits(model, seed):
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(D_VOCAB, (2, 9), generator=generator)
-    stack = residual_stack(model, tokens)
+    stack = residual_stack(model, tokens, forward="hooked")
     assert stack.shape == (4, 2, 9, 16)
     with torch.no_grad():
         logits = model(tokens)
     # Same modules on the same numbers: no difference was seen on a CPU.
     assert torch.allclose(LogitLens(model)(stack[-1]), logits, atol=1e-5)
+    fast = residual_stack(model, tokens, forward="fast")
+    # Another attention kernel: up to 3e-5 with logits up to 20.
+    assert torch.allclose(LogitLens(model)(fast[-1]), logits, atol=3e-4)
 
 
 def test_layer_0_is_the_embedding(model):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tiny_speech import FUNCTION, make_hf_model
 
+from slm_lens.lens.word_lens import word_lens
 from slm_lens.phases.measure import measure_phases
 
 ORACLES = Path(__file__).parents[2] / "oracles"
@@ -22,7 +23,10 @@ def load_oracle(name):
     return module
 
 
-def test_recalls_equal_the_oracle_to_the_last_digit(lens_of_words, utterances, vocab, tmp_path):
+@pytest.mark.parametrize(("forward", "attention"), [("fast", "sdpa"), ("hooked", "eager")])
+def test_recalls_equal_the_oracle_to_the_last_digit(
+    model, utterances, vocab, tmp_path, forward, attention
+):
     states, oracle = load_oracle("hf_states"), load_oracle("numpy_recall")
     ids = {}  # the written forms of a word, with and without a space, straight from the labels
     for token, label in vocab.labels.items():
@@ -33,11 +37,22 @@ def test_recalls_equal_the_oracle_to_the_last_digit(lens_of_words, utterances, v
         rows = states.words_to_count(spoken, lambda w: ids.get(w, []), FUNCTION)
         items.append((u.sequence.tokens, rows))
     hf = make_hf_model()  # not the one inside the bridge, which the bridge has changed
+    hf.set_attn_implementation(attention)
     states.save(tmp_path / "states.npz", hf, vocab.text, items)
 
     with np.load(tmp_path / "states.npz") as data:
         expected = oracle.recalls(dict(data))
-    phases = measure_phases(lens_of_words, ks=oracle.KS, n_bootstrap=0)
+    table = word_lens(
+        model,
+        utterances,
+        function_words=FUNCTION,
+        policy="whole_word",
+        n_draws=4,
+        seed=5,
+        forward=forward,
+    )
+    assert (table.provenance.forward, table.provenance.attention) == (forward, attention)
+    phases = measure_phases(table, ks=oracle.KS, n_bootstrap=0)
     assert len(expected) == 2 * 2 * 2 * 3
     for (target, in_vocab, pool, k), curve in expected.items():
         rows = phases.curve(f"{target}_word_recall", vocab=in_vocab, pool=pool, k=k)

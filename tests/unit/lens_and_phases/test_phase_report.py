@@ -32,7 +32,8 @@ def test_every_row_and_sentence_is_one_line_at_any_width(tmp_path, capsys, monke
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{MODEL}: 2 utterances, 2 content words"
     assert lines[1] == (
-        "sims, Qwen2ForCausalLM, float32, eager attention, no adapter, compatibility mode off"
+        "sims, Qwen2ForCausalLM, float32, eager attention, hooked forward, no adapter, "
+        "compatibility mode off"
     )
     cells = [[c.strip() for c in line.split("│")[1:4]] for line in lines if line.startswith("│")]
     assert cells == [

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_speech import make_hf_model, make_vocab, wrap
 
-from slm_lens.lens.logit_lens import residual_stack
+from slm_lens.lens.states import residual_stack
 from slm_lens.phases.random_weights import random_weights
 
 TOKENS = torch.tensor([[3, 1, 4, 1, 5]])

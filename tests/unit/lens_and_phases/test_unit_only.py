@@ -9,7 +9,8 @@ from tiny_speech import make_hf_model
 from slm_lens.errors import VocabError
 from slm_lens.families.checkpoint import Checkpoint
 from slm_lens.families.prompt import PromptFormat
-from slm_lens.lens.logit_lens import LogitLens, residual_stack
+from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.states import residual_stack
 from slm_lens.lens.targets import TargetPlan
 from slm_lens.lens.word_lens import word_lens
 from slm_lens.model.describe import describe_model

@@ -17,7 +17,8 @@ from tiny_speech import (
     wrap,
 )
 
-from slm_lens.lens.logit_lens import LogitLens, residual_stack
+from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.states import residual_stack
 from slm_lens.lens.targets import N_NEAREST, TargetPlan
 from slm_lens.lens.word_lens import read_word_lens, word_lens
 from slm_lens.phases.measure import measure_phases
@@ -265,20 +266,25 @@ def test_the_table_says_what_its_numbers_depend_on(vocab, utterances, lens_of_wo
     plain = lens_of_words.provenance
     assert (plain.name, lens_of_words.model, plain.family) == ("tiny", "tiny", "by hand")
     assert (plain.architecture, plain.dtype) == ("Qwen2ForCausalLM", "float32")
-    assert (plain.attention, plain.compatibility_mode) == ("eager", False)
+    assert (plain.attention, plain.forward) == ("sdpa", "fast")
+    assert not plain.compatibility_mode
 
     half = wrap(make_hf_model().to(torch.bfloat16), vocab)
     folded = wrap(make_hf_model(), vocab)
     folded.enable_compatibility_mode(disable_warnings=True)
+    through_hooks = "attention 'eager' instead of 'sdpa', forward 'hooked' instead of 'fast'"
+    hooked = {"attention": "eager", "forward": "hooked"}
     for other, changes, message in (
+        (wrap(make_hf_model(), vocab), hooked, through_hooks),
         (half, {"dtype": "bfloat16"}, "dtype 'bfloat16' instead of 'float32'"),
         (
             folded,
-            {"compatibility_mode": True, "weights_processed": True},
-            "compatibility_mode True instead of False, weights_processed True instead of False",
+            hooked | {"compatibility_mode": True, "weights_processed": True},
+            f"{through_hooks}, compatibility_mode True instead of False, weights_processed True",
         ),
     ):
-        lens = word_lens(other, utterances, **OPTIONS)
+        forward = "hooked" if changes is hooked else "auto"
+        lens = word_lens(other, utterances, **OPTIONS, forward=forward)
         assert lens.provenance == dataclasses.replace(plain, **changes)
         with pytest.raises(ValueError, match=f"control 'other' was read with {message}"):
             measure_phases(lens_of_words, n_bootstrap=0, controls={"other": lens})

@@ -27,21 +27,29 @@ FACTS = {"provenance": PLAIN, "n_layers": 3, "words": {"é": 1}}
     [
         (
             {},
-            "sims, Qwen2ForCausalLM, float32, eager attention, no adapter, compatibility mode off",
-        ),
-        (
-            {"dtype": "bfloat16", "attention": "sdpa", "adapter": "lora (merged)"},
-            "sims, Qwen2ForCausalLM, bfloat16, sdpa attention, adapter lora (merged), "
+            "sims, Qwen2ForCausalLM, float32, eager attention, hooked forward, no adapter, "
             "compatibility mode off",
         ),
         (
+            {
+                "dtype": "bfloat16",
+                "attention": "sdpa",
+                "forward": "fast",
+                "adapter": "lora (merged)",
+            },
+            "sims, Qwen2ForCausalLM, bfloat16, sdpa attention, fast forward, "
+            "adapter lora (merged), compatibility mode off",
+        ),
+        (
             {"compatibility_mode": True, "random_weights_seed": 0},
-            "sims, Qwen2ForCausalLM, float32, eager attention, no adapter, compatibility mode on, "
+            "sims, Qwen2ForCausalLM, float32, eager attention, hooked forward, no adapter, "
+            "compatibility mode on, "
             "random weights (seed 0)",
         ),
         (
             {"compatibility_mode": True, "weights_processed": True},
-            "sims, Qwen2ForCausalLM, float32, eager attention, no adapter, compatibility mode on "
+            "sims, Qwen2ForCausalLM, float32, eager attention, hooked forward, no adapter, "
+            "compatibility mode on "
             "(weights processed)",
         ),
     ],
@@ -56,6 +64,7 @@ def test_in_words(changes, words):
     [
         ("dtype", "bfloat16", "dtype 'bfloat16' instead of 'float32'"),
         ("attention", "sdpa", "attention 'sdpa' instead of 'eager'"),
+        ("forward", "fast", "forward 'fast' instead of 'hooked'"),
         ("compatibility_mode", True, "compatibility_mode True instead of False"),
         ("weights_processed", True, "weights_processed True instead of False"),
         ("name", "another", None),
