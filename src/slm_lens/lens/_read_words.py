@@ -16,6 +16,7 @@ from slm_lens.readout.read_out import read_out
 from slm_lens.readout.wanted import NO_TARGET, NO_TOKEN, Readout, Wanted, target_sets
 from slm_lens.vocab import SpeechTextVocab
 
+MODALITIES = ("text", "speech", "other")
 N_TOP = 10
 """Highest tokens of which the shares of the modalities are taken."""
 
@@ -49,8 +50,7 @@ class WordReader:
         self.lens = lens
         self._n_draws = n_draws
         self._speech = vocab.mask("speech")
-        modality = {"text": 0, OTHER: 2}  # in step with `_shares`
-        of_part = torch.tensor([modality.get(name, 1) for name in lens.parts.names])
+        of_part = torch.tensor([MODALITIES.index(_modality(p)) for p in lens.parts.names])
         self._modality = of_part[lens.parts.part_of]
 
     def read(
@@ -107,11 +107,11 @@ class WordReader:
     def _shares(self, here: Readout) -> Float[Tensor, "layer pos 9"]:
         """Mass, top token and top tokens, each of text, speech and other."""
         nothing = torch.zeros_like(next(iter(here.mass.values())))
-        speech = [m for name, m in here.mass.items() if name not in ("text", OTHER)]
-        mass = torch.stack(
-            [here.mass.get("text", nothing), sum(speech, nothing), here.mass.get(OTHER, nothing)],
-            dim=-1,
-        )
+        masses = [
+            sum((m for part, m in here.mass.items() if _modality(part) == modality), nothing)
+            for modality in MODALITIES
+        ]
+        mass = torch.stack(masses, dim=-1)
         ids = here.top_k["full"].ids
         is_of = functional.one_hot(self._modality.to(ids.device)[ids], 3).float()
         is_token = (ids != NO_TOKEN)[..., None]  # fewer, in a vocabulary of less than ten tokens
@@ -135,6 +135,11 @@ class WordReader:
         after = torch.cat([tokens[1:].cpu(), torch.tensor([NO_TARGET])])[positions]
         is_unit = (after != NO_TARGET) & self._speech[after]
         return after.where(is_unit, torch.tensor(NO_TARGET))
+
+
+def _modality(part: str) -> str:
+    """Of a part of the vocabulary."""
+    return part if part in ("text", OTHER) else "speech"
 
 
 def _next_units(

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from slm_lens.lens._read_words import VOCABS, WordReadout
+from slm_lens.lens._read_words import MODALITIES, VOCABS, WordReadout
 from slm_lens.lens.targets import WordTargets
-from slm_lens.readout.modality import MODALITIES
 from slm_lens.readout.pooling import POOLS
 
 MEASURES = ("mass", "argmax", "top10")

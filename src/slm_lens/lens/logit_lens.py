@@ -14,7 +14,7 @@ Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from slm_lens.lens.model import LensModel, SpeechTextModel

@@ -6,7 +6,6 @@ from tiny_speech import D_VOCAB, make_hf_model, make_vocab, wrap
 
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.states import residual_stack
-from slm_lens.readout.ranks import ranks_of_targets
 
 
 @settings(max_examples=10)
@@ -37,12 +36,11 @@ def test_ranks_are_those_of_transformer_lens(model, utterances):
     wanted = torch.randint(D_VOCAB, tokens.shape, generator=torch.Generator().manual_seed(0))
     theirs = logit_lens(model, tokens, positions=None, targets=wanted)
     stack = residual_stack(model, tokens)
-    everything = torch.ones(1, D_VOCAB, dtype=torch.bool)
+    targets = wanted[None, ..., None].expand(len(stack), -1, -1, -1)
+    ours = LogitLens(model).readout(stack, "rank", "entropy", targets=targets)
     assert len(theirs.labels) == len(stack)
-    for layer, expected in enumerate(theirs.rank_trajectory()):
-        logits = LogitLens(model)(stack[layer, 0])
-        ranks = ranks_of_targets(logits, wanted[0, :, None, None], everything)[0, :, 0]
-        assert (ranks - 1).equal(expected[0])
+    assert (ours.rank["full"][..., 0] - 1).equal(theirs.rank_trajectory())
+    assert torch.allclose(ours.entropy["full"], theirs.readout.entropy, atol=1e-5)
 
 
 def test_a_padded_batch_gives_the_stack_of_each_row(model, utterances):

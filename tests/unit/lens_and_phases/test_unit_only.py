@@ -17,12 +17,7 @@ from slm_lens.model.describe import describe_model
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.phases.measure import measure_phases
 from slm_lens.phases.random_weights import random_weights
-from slm_lens.readout.modality import (
-    argmax_modality,
-    modality_mass,
-    modality_of_rows,
-    top_k_modality,
-)
+from slm_lens.readout.wanted import NO_TOKEN
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.speech.alignment import AlignedWord, Alignment
 from slm_lens.speech.units import Units
@@ -173,18 +168,18 @@ def test_lens_and_hooks_are_those_of_the_plain_model(model):
     assert torch.equal(silent, torch.zeros_like(silent))  # the norm of 0 is 0
 
 
-def test_modality_readouts_find_speech_and_no_text(model):
-    logits = LogitLens(model)(residual_stack(model, TOKENS)[1, 0])
-    rows = modality_of_rows(model.vocab)
-    p = np.exp(logits.double().numpy())
-    speech = p[:, UN0:].sum(1) / p.sum(1)
-    mass = modality_mass(logits, rows).double().numpy()
-    assert mass[:, 1] == pytest.approx(speech)
-    assert mass[:, 2] == pytest.approx(1 - speech)
-    assert (mass[:, 0] == 0).all()
-    top = p.argmax(1) >= UN0
-    assert argmax_modality(logits, rows)[:, 1].tolist() == top.astype(float).tolist()
-    assert (top_k_modality(logits, rows, 22)[:, 1] == torch.tensor(20 / 22)).all()
+def test_readouts_find_speech_and_no_text(model):
+    stack = residual_stack(model, TOKENS)[:, 0]
+    read = LogitLens(model).readout(stack, "mass", "top_k", k=D_VOCAB)
+    p = np.exp(LogitLens(model)(stack).double().numpy())
+    speech = p[..., UN0:].sum(-1) / p.sum(-1)
+    assert set(read.mass) == {"units", "other"}
+    assert read.mass["units"].numpy() == pytest.approx(speech, abs=1e-6)
+    assert read.mass["other"].numpy() == pytest.approx(1 - speech, abs=1e-6)
+    assert set(read.top_k) == {"speech", "full"}
+    assert (read.top_k["speech"].ids[..., :20] >= UN0).all()
+    assert (read.top_k["speech"].ids[..., 20:] == NO_TOKEN).all()
+    assert read.top_k["full"].ids.sort().values.equal(torch.arange(22).expand(4, 5, -1))
 
 
 def test_it_is_described_and_has_a_control(model):
