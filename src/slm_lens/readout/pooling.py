@@ -37,8 +37,8 @@ def check_spans(spans: Int[Tensor, "n_words 2"], n_positions: int, name: str) ->
 
 
 def mean_over_words(
-    values: Float[Tensor, "n_positions *values"], spans: Int[Tensor, "n_words 2"]
-) -> Float[Tensor, "n_words *values"]:
+    values: Float[Tensor, "n_positions ..."], spans: Int[Tensor, "n_words 2"]
+) -> Float[Tensor, "n_words ..."]:
     """Mean of each value over the positions of each word.
 
     Args:
