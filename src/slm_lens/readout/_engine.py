@@ -78,7 +78,7 @@ def _some_tiles(
 ) -> Known:
     device = unembedding.weight.device
     size = max(len(block.states) for block in blocks) * columns
-    memory = tuple(torch.empty(size, device=device) for _ in range(3))
+    one, two, three = (torch.empty(size, device=device) for _ in range(3))
     known: Known = [{p: block.start(p) for p in wanted} for block in blocks]
     with torch.no_grad():  # a thread of its own does not take it over
         for part, tile in tiles:
@@ -89,7 +89,7 @@ def _some_tiles(
             )
             rows = unembedding.rows(tile)
             for block, state in zip(blocks, known, strict=True):
-                block.take(state[part], part, rows, ids, memory)
+                block.take(state[part], part, rows, ids, (one, two, three))
     return known
 
 

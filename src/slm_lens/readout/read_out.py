@@ -78,8 +78,10 @@ def read_out(
             f"readout: got an unembedding of {unembedding.d_vocab} rows and parts of a vocabulary "
             f"of {parts.d_vocab}, expected the same."
         )
-    sets = {site: _sets(w, grid, site, parts.d_vocab) for site, w in wanted.items()}
-    needs = {site: _needs(w, parts) for site, w in wanted.items()}
+    sets: dict[Site, Tensor | None] = {
+        site: _sets(w, grid, site, parts.d_vocab) for site, w in wanted.items()
+    }
+    needs: dict[Site, dict[int, Needs]] = {site: _needs(w, parts) for site, w in wanted.items()}
     found: dict[Site, list[tuple[Tensor, Readout]]] = {site: [] for site in wanted}
     for chunk in chunks(grid, rows, words_only="position" not in wanted):
         blocks = [_block(grid, c, sets, needs, unembedding, normalise) for c in chunk]
@@ -158,7 +160,9 @@ def _block(
     lead, pos = (slice(r.start, r.stop) for r in (cell.leads, cell.positions))
     states = ready(grid.states[lead, pos].flatten(0, 1))
     final = None if grid.final is None else ready(grid.final[pos])
-    own = {site: None if s is None else _of_cell(s, cell, site) for site, s in sets.items()}
+    own: dict[Site, Tensor | None] = {
+        site: None if s is None else _of_cell(s, cell, site) for site, s in sets.items()
+    }
     given = [s[s != NO_TARGET] for s in own.values() if s is not None]
     ids = torch.cat(given).unique() if given else torch.zeros(0, dtype=torch.int64)
     ids = ids.to(states.device)

@@ -8,6 +8,7 @@ import inspect
 import itertools
 import threading
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import whole_rows as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slm_lens.readout._block import Needs, SiteRows
+from slm_lens.readout._block import Needs, Site, SiteRows
 from slm_lens.readout._engine import run_blocks
 from slm_lens.readout._grid import Cell, Grid
 from slm_lens.readout.parts import VocabParts
@@ -27,6 +28,10 @@ from slm_lens.readout.wanted import NO_RANK, NO_TARGET, NO_TOKEN, Wanted, target
 NAMES = ("text", "units", "pitch", "other")
 SUBSETS = {"text": ("text",), "speech": ("units", "pitch"), "full": NAMES}
 ALL = ("rank", "log_prob", "mass", "entropy", "top_k")
+
+
+def at_positions(statistics: Any, *further: Any, **options: Any) -> dict[Site, Wanted]:
+    return {"position": Wanted(frozenset(statistics), *further, **options)}
 
 
 def make_parts(part_of):
@@ -237,7 +242,7 @@ class TestReal:
             states[1:2],
             unembedding,
             parts,
-            {"position": Wanted(frozenset({"rank"}), targets[:1], ("text",))},
+            at_positions({"rank"}, targets[:1], ("text",)),
         )["position"]
         for subset in SUBSETS:
             assert first.rank[subset].equal(other.rank[subset])
@@ -252,7 +257,7 @@ class TestReal:
 
     def test_one_row_reads_as_among_others(self, real):
         unembedding, states, parts, targets = real
-        wanted = {"position": Wanted(frozenset({"rank", "top_k"}), targets)}
+        wanted = at_positions({"rank", "top_k"}, targets)
         among = read_out(states, unembedding, parts, wanted)["position"]
         alone = read_out(states[2, 5][None], unembedding, parts, wanted)["position"]
         assert alone.rank["full"][0].equal(among.rank["full"][2, 5])
@@ -265,8 +270,10 @@ class TestReal:
         """The logits that targets are first compared by are spoiled, as another product would."""
         unembedding, states, parts, targets = real
         grid = Grid(states, None, None, states.shape[:-1])
-        sets = {"position": targets.view(1, 1, -1, 1)}
-        needs = {"position": {p: Needs(True, False, False, False, 0) for p in range(4)}}
+        sets: dict[Site, Any] = {"position": targets.view(1, 1, -1, 1)}
+        needs: dict[Site, Any] = {
+            "position": {p: Needs(True, False, False, False, 0) for p in range(4)}
+        }
         cell = Cell(range(4), range(60), range(0))
         block = _block(grid, cell, sets, needs, unembedding, None)
         block.target_logits += 0.01
@@ -274,14 +281,15 @@ class TestReal:
             site.find_best(block.target_logits)
         (known,) = run_blocks([block], unembedding, parts, 512)
         assert not block.is_exact
-        above = sum(states_of[0].above for states_of in known.values())
+        counts: list[Any] = [states_of[0].above for states_of in known.values()]
+        above = torch.stack(counts).sum(0)
         z = (states @ unembedding.weight.T).flatten(0, 1)
         assert above.equal((z[:, None] > z[:, targets][..., None]).sum(-1))
 
     def test_threads_are_left_as_they_were(self, real):
         unembedding, states, parts, _ = real
         before = torch.get_num_threads()
-        read_out(states, unembedding, parts, {"position": Wanted(frozenset({"mass"}))})
+        read_out(states, unembedding, parts, at_positions({"mass"}))
         seen = []
         thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
         thread.start()
@@ -344,7 +352,7 @@ class TestGradients:
 
     def test_ranks_beside_them_are_the_same(self, real):
         unembedding, states, parts, targets = real
-        wanted = {"position": Wanted(frozenset(ALL), targets)}
+        wanted = at_positions(ALL, targets)
         h = states.clone().requires_grad_()
         with_gradients = read_out(h, unembedding, parts, wanted, differentiable=True)["position"]
         plain = read_out(h, unembedding, parts, wanted)["position"]
@@ -397,21 +405,22 @@ class TestRefused:
     )
     def test_what_does_not_fit(self, real, wanted, options, message):
         unembedding, states, parts, _ = real
-        asked = {}
+        asked: dict[Any, Wanted] = {}
         for site, w in wanted.items():
             targets = torch.tensor(w["targets"]) if "targets" in w else None
             statistic = "rank" if "targets" in w else "kl" if "kl" in w else "mass"
             asked[site] = Wanted(frozenset({statistic}), targets, w.get("within"))
+        given: dict[str, Any] = {}
         if "spans" in options:
-            options = {"spans": torch.tensor(options["spans"])}
+            given = {"spans": torch.tensor(options["spans"])}
         if "final" in options:
-            options = {"final": torch.zeros(options["final"])}
+            given = {"final": torch.zeros(options["final"])}
         with pytest.raises(ValueError, match=r"readout: .*" + message):
-            read_out(states, unembedding, parts, asked, **options)
+            read_out(states, unembedding, parts, asked, **given)
 
     def test_no_states_and_another_vocabulary(self, real):
         unembedding, states, parts, _ = real
-        wanted = {"position": Wanted(frozenset({"mass"}))}
+        wanted = at_positions({"mass"})
         with pytest.raises(ValueError, match=r"readout: got states of shape \(0, 96\)"):
             read_out(states[0, :0], unembedding, parts, wanted)
         smaller = make_parts(parts.part_of[:-1])
