@@ -19,9 +19,7 @@ check: .venv/dev
 	$(BIN)/pyright
 
 bench: .venv/dev
-	$(BIN)/python benchmarks/word_lens.py
-	$(BIN)/python benchmarks/load.py
-	$(BIN)/python benchmarks/forward.py
+	$(BIN)/python benchmarks/results.py
 
 clean:
 	rm -rf .venv runs
