@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
-    from slm_lens.lens.fit import FitSettings, fit_tuned_lens, lens_divergence
+    from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
+    from slm_lens.lens.fit_settings import FitSettings
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
+    from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.tuned_lens import (
         TunedLens,
         TunedLensFacts,
@@ -67,7 +69,7 @@ _MODULE_OF = {
     "CheckpointFiles": "families.files",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "Family": "families.family",
-    "FitSettings": "lens.fit",
+    "FitSettings": "lens.fit_settings",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
@@ -105,6 +107,7 @@ _MODULE_OF = {
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
     "measure_phases": "phases.measure",
+    "middle_divergence": "lens.middle_layers",
     "pad_batch": "sequence.batch",
     "phases_figure": "views.phases_figure",
     "random_weights": "phases.random_weights",
@@ -173,6 +176,7 @@ __all__ = [
     "load_tuned_lens",
     "load_unit_tokenizer",
     "measure_phases",
+    "middle_divergence",
     "pad_batch",
     "phases_figure",
     "random_weights",
