@@ -31,6 +31,8 @@ from slm_lens.lens.fit_settings import FitPositions, FitSettings
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 
+_NAMES = {"slm-lens": "tuned lens", "tuned-lens": "tuned lens of the tuned-lens package"}
+
 
 @dataclass(frozen=True)
 class TunedLensFacts:
@@ -98,6 +100,33 @@ class TunedLens:
                 "of another model?"
             )
         self.facts = facts or TunedLensFacts("all", 0, 0, unembedding_hash(model))
+
+    @property
+    def name(self) -> str:
+        """What it is, where it was fitted, and a hash of its numbers."""
+        digest = hashlib.sha256()
+        for part in (self.weight, self.bias):
+            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        return f"{_NAMES[self.facts.source]} ({self.facts.positions}, {digest.hexdigest()[:8]})"
+
+    def require_model(self, model: LensModel, reader: str) -> None:
+        """Refuse a model that it was not fitted on.
+
+        Args:
+            model: the model to read.
+            reader: the public function to name in the message.
+
+        Raises:
+            ValueError: the model has another unembedding.
+        """
+        own = unembedding_hash(model)
+        if self.facts.unembedding != own:
+            raise ValueError(
+                f"{reader}: got a lens of a model whose unembedding has the hash "
+                f"{self.facts.unembedding[:12]}..., this one has {own[:12]}...; expected the same. "
+                "Another dtype, compatibility mode or other weights change it: fit one on this "
+                "model."
+            )
 
     def translate(
         self, residual: Float[Tensor, "*batch d_model"], layer: int

@@ -27,10 +27,14 @@ from slm_lens.lens._word_table import build_table
 from slm_lens.lens.logit_lens import LogitLens, stack_and_check
 from slm_lens.lens.model import SpeechTextModel
 from slm_lens.lens.targets import TargetPlan, WordTargets
+from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.model._facts import read_facts, write_facts
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.vocab import WordPolicy
+
+LOGIT_LENS = "logit lens"
+"""Name of the lens without which nothing is fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ class WordLens:
         words_without_tokens: words for which the policy finds no token, and how often each is
             spoken; their rows have null ranks, and they count in no recall.
         words_without_positions: spoken words that no position carries; they have no rows.
+        lens: what the layers were read through: `LOGIT_LENS`, or `TunedLens.name`.
 
     Columns of the table:
         ``utterance``, ``word_index`` (among all words of the utterance), ``word``, ``next_word``
@@ -85,6 +90,7 @@ class WordLens:
     seed: int
     words_without_tokens: Mapping[str, int]
     words_without_positions: Mapping[str, int]
+    lens: str = LOGIT_LENS
 
     @property
     def model(self) -> str:
@@ -132,6 +138,7 @@ def word_lens(
     word_counts: Mapping[str, int] | None = None,
     batch_size: int = 1,
     chunk_positions: int = 64,
+    lens: TunedLens | None = None,
 ) -> WordLens:
     """Read every spoken word at every layer.
 
@@ -148,6 +155,8 @@ def word_lens(
         batch_size: utterances in one forward pass, padded on the right. Changes numbers by
             rounding only.
         chunk_positions: positions whose logits are held at once (a longer word is held whole).
+        lens: what to read through; None for the logit lens. One that was fitted at text positions
+            can find words where one that was fitted at speech positions reads units.
 
     Returns:
         The table, with the counts of words that could not be read.
@@ -156,7 +165,7 @@ def word_lens(
         VocabError: the model has no text tokens to read words in.
         ValueError: no utterance, a name that occurs twice, no spoken word with a position,
             controls wanted for a single utterance, an option out of range,
-            or a model that `residual_stack` refuses.
+            a lens of another model, or a model that `residual_stack` refuses.
 
     Source:
         Ours.
@@ -164,6 +173,8 @@ def word_lens(
     provenance = model.provenance
     model.vocab.require_text("word_lens", provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size, chunk_positions)
+    if lens is not None:
+        lens.require_model(model, "word_lens")
     plan = TargetPlan(
         model.vocab,
         utterances,
@@ -179,6 +190,8 @@ def word_lens(
     for first in range(0, len(utterances), batch_size):
         batch = range(first, min(first + batch_size, len(utterances)))
         stack = _run([utterances[u] for u in batch], model, reader.lens)
+        if lens is not None:
+            stack = torch.stack([lens.translate(h, layer) for layer, h in enumerate(stack)])
         for row, u in enumerate(batch):
             if words[u]:
                 tokens = utterances[u].sequence.tokens
@@ -196,6 +209,7 @@ def word_lens(
         seed=seed,
         words_without_tokens=dict(Counter(w.span.word for w in flat if not w.current)),
         words_without_positions=dict(skipped),
+        lens=LOGIT_LENS if lens is None else lens.name,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.lens.word_lens import WordLens, word_lens
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.phases.measure import measure_phases
@@ -47,6 +48,7 @@ def study_phases(
     n_bootstrap: int = 2000,
     seed: int = 0,
     batch_size: int = 1,
+    lens: TunedLens | None = None,
 ) -> PhaseStudy:
     """Read every spoken word at every layer, and find the phases.
 
@@ -61,9 +63,11 @@ def study_phases(
         n_bootstrap: resamples of utterances.
         seed: seed of control draws, resamples and random weights.
         batch_size: utterances in one forward pass.
+        lens: what to read through; None for the logit lens.
 
     Returns:
-        The word table and the phases; the same model with random weights is among the controls.
+        The word table and the phases. With the logit lens, the same model with random weights is
+        among the controls; a lens that was fitted to this model says nothing about that one.
 
     Raises:
         VocabError: the model has no text tokens to read words in.
@@ -73,7 +77,7 @@ def study_phases(
     """  # noqa: DOC502 (raised by require_text)
     model.vocab.require_text("study_phases", model.provenance.model_and_family)
 
-    def read(of: HookedSLM) -> WordLens:
+    def read(of: HookedSLM, lens: TunedLens | None = None) -> WordLens:
         return word_lens(
             of,
             utterances,
@@ -82,15 +86,18 @@ def study_phases(
             n_draws=n_draws,
             seed=seed,
             batch_size=batch_size,
+            lens=lens,
         )
 
-    table = read(model)
-    untrained = read(random_weights(model, seed=seed))
+    table = read(model, lens)
+    controls = {}
+    if lens is None:
+        controls["random weights"] = read(random_weights(model, seed=seed))
     phases = measure_phases(
         table,
         words=words,
         n_bootstrap=n_bootstrap,
         seed=seed,
-        controls={"random weights": untrained},
+        controls=controls,
     )
     return PhaseStudy(table, phases)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from slm_lens._atomic import write_atomically
+from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.phases.result import Phases
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def _draw_recall(ax: "Axes", phases: Phases) -> None:
     ax.set_title(phases.model, pad=11)
     of = "content words" if phases.words == "content" else "words"
     sizes = f"{phases.n_words} {of}, {phases.n_utterances} utterances"
+    if phases.lens != LOGIT_LENS:
+        sizes += f"; {phases.lens}"
     ax.text(0.5, 1.03, sizes, transform=ax.transAxes, ha="center", fontsize=6, color=_GREY)
     ax.margins(x=0.03)
 
