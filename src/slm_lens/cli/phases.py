@@ -61,14 +61,20 @@ def phases(
     ] = 2000,
     batch_size: Annotated[int, typer.Option(min=1, help="Utterances at once.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of controls and resamples.")] = 0,
+    lens: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of a tuned lens to read through."),
+    ] = None,
 ) -> None:
     """Find the layers of transcription, next word and return to speech."""
     from slm_lens.corpus.folder import read_utterances
+    from slm_lens.lens.tuned_lens import load_tuned_lens
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
 
     slm = options.load(model)
     slm.vocab.require_text("phases", slm.provenance.model_and_family)  # before clips are encoded
+    fitted = None if lens is None else load_tuned_lens(lens, slm)
     study = study_phases(
         slm,
         read_utterances(slm, data, overlap=overlap.value, missing=missing.value),
@@ -78,6 +84,7 @@ def phases(
         n_bootstrap=n_bootstrap,
         batch_size=batch_size,
         seed=seed,
+        lens=fitted,
     )
     report_phases([study], out)
 
