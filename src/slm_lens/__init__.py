@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
+    from slm_lens.lens.jacobian import jacobian_lens, to_transformer_lens
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.tuned_lens import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.vocab import SpeechTextVocab
 
@@ -102,7 +104,9 @@ _MODULE_OF = {
     "describe_model": "model.describe",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
+    "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
+    "lens_figure": "views.lens_figure",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
@@ -123,6 +127,7 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "specimen_files": "families.specimen",
     "study_phases": "studies.phase_study",
+    "to_transformer_lens": "lens.jacobian",
     "unembedding_hash": "lens.tuned_lens",
     "word_lens": "lens.word_lens",
     "word_unit_spans": "sequence.spans",
@@ -171,7 +176,9 @@ __all__ = [
     "describe_model",
     "families_by_name",
     "fit_tuned_lens",
+    "jacobian_lens",
     "lens_divergence",
+    "lens_figure",
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
@@ -192,6 +199,7 @@ __all__ = [
     "select_spoken_words",
     "specimen_files",
     "study_phases",
+    "to_transformer_lens",
     "unembedding_hash",
     "word_lens",
     "word_unit_spans",

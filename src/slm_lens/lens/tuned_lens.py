@@ -31,7 +31,11 @@ from slm_lens.lens.fit_settings import FitPositions, FitSettings
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 
-_NAMES = {"slm-lens": "tuned lens", "tuned-lens": "tuned lens of the tuned-lens package"}
+_NAMES = {
+    "slm-lens": "tuned lens",
+    "tuned-lens": "tuned lens of the tuned-lens package",
+    "jacobian": "Jacobian lens",
+}
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,10 @@ class TunedLensFacts:
 
     Attributes:
         positions: modality of the positions at which it was fitted.
-        n_steps: steps of the fit; 0 for the logit lens.
+        n_steps: steps of the fit; 0 for the logit lens; sequences of a Jacobian lens.
         n_positions: positions that the fit saw.
         unembedding: hash of what it reads through (`unembedding_hash`).
-        source: where it comes from: "slm-lens" or "tuned-lens".
+        source: where it comes from: "slm-lens", "tuned-lens" (the package), or "jacobian".
         settings: how it was fitted; None if that is not known, or it was not.
         evaluations: (steps done, mean KL in nats over the middle layers on held-out sequences).
     """

@@ -74,7 +74,7 @@ def phases_figure(phases: Phases | Sequence[Phases]) -> "Figure":
     columns = [phases] if isinstance(phases, Phases) else list(phases)
     if not columns:
         raise ValueError("phases_figure: got no results, expected at least one `Phases`.")
-    with _style():
+    with style():
         from matplotlib.figure import Figure
 
         width = _COLUMN_INCHES if len(columns) == 1 else 1.0 + 2.35 * len(columns)
@@ -112,14 +112,15 @@ def save_figure(figure: "Figure", path_stem: Path) -> tuple[Path, Path]:
         def write(part: Path, kind: str = suffix, options: dict[str, Any] = options) -> None:
             figure.savefig(part, format=kind, **options)
 
-        with _style():
+        with style():
             write_atomically(path, write)
         paths.append(path)
     return paths[0], paths[1]
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """The looks of every figure, while the context lasts."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
