@@ -33,12 +33,12 @@ def lens_corpus(model: HookedSLM, path: Path, n_stories: int, *, n_workers: int 
     """
     known = model.tokenizer.get_vocab() if model.tokenizer is not None else {}
     unknown = [w for w in vocabulary() if f" {w}" not in known]
-    tokenizer = model.unit_tokenizer
+    tokenizer = model.unit_tokenizer if hasattr(model, "unit_tokenizer") else None
     if unknown or not isinstance(tokenizer, MfccKMeans):
         raise ValueError(
             f"lens_corpus: {model.provenance.model_and_family} has no tokens for {unknown[:4]} and "
-            f"units of {type(tokenizer).__name__}, expected an organism with its language and "
-            "MfccKMeans. Fit other models on a folder of clips."
+            f"the unit tokenizer {type(tokenizer).__name__}, expected an organism, with its words "
+            "and MfccKMeans. Fit other models on a folder of clips."
         )
     return documents(model, build_corpus(path, tokenizer, n_stories, n_workers=n_workers))
 
