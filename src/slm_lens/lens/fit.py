@@ -28,7 +28,7 @@ from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions, FitSettings,
 from slm_lens.lens.logit_lens import LogitLens, residual_stack
 from slm_lens.lens.middle_layers import middle_divergence
 from slm_lens.lens.model import LensModel
-from slm_lens.lens.tuned_lens import TunedLens, TunedLensFacts, unembedding_hash
+from slm_lens.lens.tuned_lens import TunedLens, TunedLensFacts, translated, unembedding_hash
 from slm_lens.sequence.batch import pad_batch
 from slm_lens.sequence.sequence import SpeechTextSequence
 
@@ -93,7 +93,8 @@ class _Fit:
     """A fit between two steps; everything that a checkpoint has to hold.
 
     Attributes:
-        tuned: the lens, which asks for gradients.
+        tuned: the lens.
+        layers: matrix and vector of each of its layers, which ask for gradients.
         optimiser: Adam over its parameters.
         reader: where the fit is in its sequences.
         n_steps: steps done.
@@ -110,7 +111,12 @@ class _Fit:
     ) -> None:
         self._model, self._settings, self._held_out = model, settings, held_out
         self.tuned = TunedLens(model)
-        self.parameters = [self.tuned.weight.requires_grad_(), self.tuned.bias.requires_grad_()]
+        # Views of the lens, one leaf a layer: a gradient of one layer is as large as one layer.
+        self.layers = [
+            (weight.detach().requires_grad_(), bias.detach().requires_grad_())
+            for weight, bias in zip(self.tuned.weight, self.tuned.bias, strict=True)
+        ]
+        self.parameters = [parameter for layer in self.layers for parameter in layer]
         self.optimiser = torch.optim.Adam(
             self.parameters,
             lr=settings.learning_rate,
@@ -127,7 +133,9 @@ class _Fit:
         left = 1 - self.n_steps / settings.n_steps
         self.optimiser.param_groups[0]["lr"] = settings.learning_rate * left
         batch = self.reader.read(settings.batch_size)
-        n_positions, kl_nats = _backward(self._model, self.tuned, batch, settings)
+        n_positions, kl_nats = _backward(
+            self._model, self.tuned.logit_lens, self.layers, batch, settings
+        )
         torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -167,8 +175,8 @@ class _Fit:
             settings=settings,
             evaluations=tuple(self.evaluations),
         )
-        weight, bias = (p.detach() for p in self.parameters)
-        return TunedLens(self._model, weight=weight, bias=bias, facts=facts)
+        tuned = self.tuned
+        return TunedLens(self._model, weight=tuned.weight, bias=tuned.bias, facts=facts)
 
 
 def lens_divergence(
@@ -228,19 +236,25 @@ def lens_divergence(
 
 
 def _backward(
-    model: LensModel, lens: TunedLens, batch: Sequence[SpeechTextSequence], settings: FitSettings
+    model: LensModel,
+    lens: LogitLens,
+    layers: Sequence[tuple[Tensor, Tensor]],
+    batch: Sequence[SpeechTextSequence],
+    settings: FitSettings,
 ) -> tuple[int, float]:
     """Gradients of one step, layer by layer; how many positions it read, and their mean KL."""
     states, _ = _states(model, batch, settings.positions)
-    n, n_layers = states.shape[1], model.cfg.n_layers
-    total = 0.0
-    for layer in range(n_layers):
-        for chunk in states.split(settings.chunk_positions, dim=1):
-            if chunk.shape[1]:
-                loss = _divergence(chunk, layer, lens).sum() / n
-                loss.backward()
-                total += loss.item()
-    return n, total / n_layers
+    n = states.shape[1]
+    total = torch.zeros((), device=states.device)
+    for chunk in states.split(settings.chunk_positions, dim=1) if n else ():
+        with torch.no_grad():
+            final = lens.differentiable(chunk[-1]).log_softmax(-1)
+        for (weight, bias), state in zip(layers, chunk[:-1], strict=True):
+            read = lens.differentiable(translated(state, weight, bias)).log_softmax(-1)
+            loss = functional.kl_div(read, final, reduction="sum", log_target=True) / n
+            loss.backward()
+            total += loss.detach()
+    return n, total.item() / len(layers)
 
 
 def _kl(

@@ -156,7 +156,7 @@ class TunedLens:
         state = residual.float()
         if layer == len(self.weight):
             return state
-        return state + state @ self.weight[layer].T + self.bias[layer]
+        return translated(state, self.weight[layer], self.bias[layer])
 
     @torch.no_grad()
     def __call__(
@@ -187,6 +187,25 @@ class TunedLens:
             lambda part: save_file({k: t.contiguous() for k, t in tensors.items()}, part),
         )
         write_atomically(folder / "tuned_lens.json", lambda p: p.write_text(text, encoding="utf-8"))
+
+
+def translated(
+    state: Float[Tensor, "*batch d_model"],
+    weight: Float[Tensor, "d_model d_model"],
+    bias: Float[Tensor, " d_model"],
+) -> Float[Tensor, "*batch d_model"]:
+    """The affine change of one layer.
+
+    Args:
+        state: residual-stream vectors.
+        weight: ``A``.
+        bias: ``b``.
+
+    Returns:
+        ``h + A h + b`` in float32.
+    """
+    state = state.float()
+    return state + state @ weight.T + bias
 
 
 def load_tuned_lens(folder: str | Path, model: LensModel) -> TunedLens:
