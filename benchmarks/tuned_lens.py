@@ -42,10 +42,11 @@ class Size:
     n_stories: int
     n_jacobian: int
     n_bootstrap: int
+    n_clips: int
 
 
-LARGE = Size(n_tokens=1_000_000, n_stories=2000, n_jacobian=100, n_bootstrap=2000)
-SMALL = Size(n_tokens=20_000, n_stories=20, n_jacobian=2, n_bootstrap=20)
+LARGE = Size(n_tokens=1_000_000, n_stories=2000, n_jacobian=100, n_bootstrap=2000, n_clips=30)
+SMALL = Size(n_tokens=20_000, n_stories=20, n_jacobian=2, n_bootstrap=20, n_clips=3)
 
 
 def memory_mb(key: str) -> float:
@@ -56,7 +57,7 @@ def memory_mb(key: str) -> float:
     raise OSError(f"memory_mb: no {key} in /proc/self/status, expected a Linux kernel.")
 
 
-def fit(name: str, out: Path, size: Size) -> dict[str, float]:
+def fit(name: Any, out: Path, size: Size) -> dict[str, float]:
     """Fit one lens, or go on with it, and say what that took."""
     import slm_lens
     from slm_lens.organism.lens_corpus import lens_corpus
@@ -112,19 +113,20 @@ def fit_all(out: Path, *, small: bool) -> dict[str, dict[str, float]]:
     return costs
 
 
-def read_through(model: Any, lens: Any, n_bootstrap: int) -> Any:
+def read_through(model: Any, lens: Any, size: Size) -> Any:
     """Phases of the held-out clips, through one lens."""
     import slm_lens
 
     words = slm_lens.word_lens(
         model,
-        slm_lens.read_utterances(model, "held-out"),
+        slm_lens.read_utterances(model, "held-out")[: size.n_clips],
         function_words=slm_lens.ENGLISH_FUNCTION_WORDS,
         policy=model.word_policy,
+        n_draws=0,
         batch_size=10,
         lens=lens,
     )
-    return slm_lens.measure_phases(words, n_bootstrap=n_bootstrap)
+    return slm_lens.measure_phases(words, n_bootstrap=size.n_bootstrap)
 
 
 def evaluate(out: Path, size: Size) -> tuple[Any, dict[str, Any]]:
@@ -134,12 +136,11 @@ def evaluate(out: Path, size: Size) -> tuple[Any, dict[str, Any]]:
 
     model = slm_lens.load("organism")
     fitted = {name: slm_lens.load_tuned_lens(out / name, model) for name in (*FITTED, JACOBIAN)}
-    held_out = clip_documents(model, "held-out")
+    held_out = clip_documents(model, "held-out")[: 3 * size.n_clips]
     lenses = {"logit": slm_lens.LogitLens(model), **fitted}
     table = slm_lens.lens_divergence(model, lenses, held_out)
     phases = {
-        name: read_through(model, lens, size.n_bootstrap)
-        for name, lens in ({"logit": None} | fitted).items()
+        name: read_through(model, lens, size) for name, lens in ({"logit": None} | fitted).items()
     }
     table.write_parquet(out / "divergence.parquet")
     for name, result in phases.items():

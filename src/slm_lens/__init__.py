@@ -24,14 +24,10 @@ if TYPE_CHECKING:
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
     from slm_lens.lens.jacobian import jacobian_lens, to_transformer_lens
+    from slm_lens.lens.lens_facts import TunedLensFacts
     from slm_lens.lens.logit_lens import LogitLens, residual_stack
     from slm_lens.lens.middle_layers import middle_divergence
-    from slm_lens.lens.tuned_lens import (
-        TunedLens,
-        TunedLensFacts,
-        load_tuned_lens,
-        unembedding_hash,
-    )
+    from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.model.convert import convert_checkpoint
     from slm_lens.model.describe import describe_model
@@ -88,7 +84,7 @@ _MODULE_OF = {
     "SpeechTextVocab": "vocab",
     "StreamSpec": "families.vocab_spec",
     "TunedLens": "lens.tuned_lens",
-    "TunedLensFacts": "lens.tuned_lens",
+    "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",

@@ -60,3 +60,22 @@ def test_the_load_benchmark_prints_each_way_in_each_dtype():
         assert min(numbers[:5]) > 0
         if name.endswith("transformers"):
             assert numbers[2:4] == [1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_the_tuned_lens_benchmark_goes_on_and_prints_its_tables(tmp_path):
+    script = str(ROOT / "benchmarks" / "tuned_lens.py")
+    command = [sys.executable, script, "--out", str(tmp_path), "--small"]
+    subprocess.run([*command, "--fit", "text"], capture_output=True, check=True)
+    kept = (tmp_path / "text" / "cost.json").read_text()
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "text" / "cost.json").read_text() == kept
+    lines = run.stdout[run.stdout.index("mean KL") :].splitlines()
+    names = ["logit", "text", "speech", "all", "jacobian"]
+    assert [line.split()[0] for line in lines[2:7]] == names
+    assert lines[2].count("(100 %)") == 3
+    recall = [[float(x) for x in line.split()[1:]] for line in lines[9:14]]
+    assert all(len(row) == 9 and 0 <= min(row) <= max(row) <= 1 for row in recall)
+    assert len({row[-1] for row in recall}) == 1  # the last layer is read by all lenses alike
+    assert [line.split()[0] for line in lines[-4:]] == ["text", "speech", "all", "jacobian"]
+    assert (tmp_path / "tuned_lens.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

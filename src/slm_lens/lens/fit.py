@@ -25,10 +25,11 @@ from slm_lens._console import step_progress
 from slm_lens.lens._fit_state import FitState
 from slm_lens.lens._sequence_reader import SequenceReader, SequenceSource
 from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions, FitSettings, check_fit, stalled
+from slm_lens.lens.lens_facts import TunedLensFacts
 from slm_lens.lens.logit_lens import LogitLens, residual_stack
 from slm_lens.lens.middle_layers import middle_divergence
 from slm_lens.lens.model import LensModel
-from slm_lens.lens.tuned_lens import TunedLens, TunedLensFacts, translated, unembedding_hash
+from slm_lens.lens.tuned_lens import TunedLens, translated, unembedding_hash
 from slm_lens.sequence.batch import pad_batch
 from slm_lens.sequence.sequence import SpeechTextSequence
 
@@ -117,7 +118,7 @@ class _Fit:
             for weight, bias in zip(self.tuned.weight, self.tuned.bias, strict=True)
         ]
         self.parameters = [parameter for layer in self.layers for parameter in layer]
-        self.optimiser = torch.optim.Adam(
+        self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
             self.parameters,
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,

@@ -26,9 +26,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions
+from slm_lens.lens.lens_facts import TunedLensFacts
 from slm_lens.lens.logit_lens import residual_stack
 from slm_lens.lens.model import LensModel
-from slm_lens.lens.tuned_lens import TunedLens, TunedLensFacts, unembedding_hash
+from slm_lens.lens.tuned_lens import TunedLens, unembedding_hash
 from slm_lens.sequence.sequence import SpeechTextSequence
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ Source: Belrose et al. 2023, arXiv:2303.08112, equations 6 and 8; modalities are
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from slm_lens._atomic import write_atomically
 from slm_lens._json import read_json_object
-from slm_lens.lens.fit_settings import FitPositions, FitSettings
+from slm_lens.lens.lens_facts import TunedLensFacts, read_lens_facts
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 
@@ -36,29 +35,6 @@ _NAMES = {
     "tuned-lens": "tuned lens of the tuned-lens package",
     "jacobian": "Jacobian lens",
 }
-
-
-@dataclass(frozen=True)
-class TunedLensFacts:
-    """What a tuned lens is besides its numbers.
-
-    Attributes:
-        positions: modality of the positions at which it was fitted.
-        n_steps: steps of the fit; 0 for the logit lens; sequences of a Jacobian lens.
-        n_positions: positions that the fit saw.
-        unembedding: hash of what it reads through (`unembedding_hash`).
-        source: where it comes from: "slm-lens", "tuned-lens" (the package), or "jacobian".
-        settings: how it was fitted; None if that is not known, or it was not.
-        evaluations: (steps done, mean KL in nats over the middle layers on held-out sequences).
-    """
-
-    positions: FitPositions
-    n_steps: int
-    n_positions: int
-    unembedding: str
-    source: str = "slm-lens"
-    settings: FitSettings | None = None
-    evaluations: tuple[tuple[int, float], ...] = ()
 
 
 class TunedLens:
@@ -224,7 +200,7 @@ def load_tuned_lens(folder: str | Path, model: LensModel) -> TunedLens:
     """
     folder = Path(folder)
     if (folder / "tuned_lens.json").is_file():
-        facts = _read_facts(folder / "tuned_lens.json")
+        facts = read_lens_facts(folder / "tuned_lens.json")
         _same_unembedding(facts.unembedding, unembedding_hash(model), folder)
         try:
             tensors = load_file(folder / "tuned_lens.safetensors")
@@ -259,23 +235,6 @@ def unembedding_hash(model: LensModel) -> str:
         digest.update(str(tuple(part.shape)).encode())
         digest.update(part.detach().cpu().float().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _read_facts(path: Path) -> TunedLensFacts:
-    """The facts that `TunedLens.save` wrote."""
-    read: dict[str, Any] = read_json_object(path)
-    names = [f.name for f in fields(TunedLensFacts)]
-    settings = read.get("settings")
-    wanted = {f.name for f in fields(FitSettings)} if settings is not None else None
-    if sorted(read) != sorted(names) or (wanted is not None and set(settings) != wanted):
-        raise ValueError(
-            f"load_tuned_lens: {path} has the facts {sorted(read)} with settings {settings}, "
-            f"expected {sorted(names)} with {sorted(wanted or ())}. It was written by another "
-            "version of slm-lens: fit the lens again."
-        )
-    read["settings"] = None if settings is None else FitSettings(**settings)
-    read["evaluations"] = tuple((int(step), float(kl)) for step, kl in read["evaluations"])
-    return TunedLensFacts(**read)
 
 
 def _from_package(folder: Path, model: LensModel) -> TunedLens:

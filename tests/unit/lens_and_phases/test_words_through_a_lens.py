@@ -7,8 +7,9 @@ import pytest
 import torch
 from tiny_speech import FUNCTION, make_hf_model, wrap
 
+from slm_lens.lens.lens_facts import TunedLensFacts
 from slm_lens.lens.logit_lens import residual_stack
-from slm_lens.lens.tuned_lens import TunedLens, TunedLensFacts, unembedding_hash
+from slm_lens.lens.tuned_lens import TunedLens, unembedding_hash
 from slm_lens.lens.word_lens import LOGIT_LENS, read_word_lens, word_lens
 from slm_lens.phases.measure import measure_phases
 from slm_lens.phases.result import read_phases
