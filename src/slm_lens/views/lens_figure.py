@@ -1,9 +1,10 @@
 """Fitted lenses beside the logit lens, as a figure for a paper.
 
 Left and middle: how far each lens is from the model's own prediction, layer by layer, at speech and
-at text positions; the middle layers, over which one number is given, are shaded. Right: recall@5
-of the spoken word at its own positions, through the logit lens and through a lens that was fitted
-at text positions, with 95 % bands.
+at text positions, on a logarithmic scale that has no place for the last layer, where every lens is
+the model itself; the middle layers, over which one number is given, are shaded. Right: recall@5 of
+the spoken word at its own positions, through the logit lens and through lenses that were fitted at
+text and at speech positions, with 95 % bands.
 """
 
 from collections.abc import Mapping
@@ -24,8 +25,9 @@ _LINES: dict[str, dict[str, Any]] = {
     "text": {"color": "#009E73", "ls": "-", "marker": "s", "label": "tuned at text"},
     "speech": {"color": "#CC79A7", "ls": "--", "marker": "^", "label": "tuned at speech"},
     "all": {"color": "#0072B2", "ls": ":", "marker": "D", "label": "tuned at all"},
-    "jacobian": {"color": "#E69F00", "ls": "-.", "marker": "v", "label": "Jacobian, text"},
+    "jacobian": {"color": "#E69F00", "ls": "-.", "marker": "v", "label": "Jacobian at text"},
 }
+_IN_WORDS = ("logit", "text", "speech")
 _SIZE_INCHES = (7.0, 2.45)  # across both columns of a paper
 
 
@@ -36,7 +38,7 @@ def lens_figure(divergence: pl.DataFrame, phases: Mapping[str, Phases]) -> "Figu
         divergence: what `slm_lens.lens_divergence` gave for lenses with names among ``"logit"``,
             ``"text"``, ``"speech"``, ``"all"`` (tuned lenses by where they were fitted) and
             ``"jacobian"``.
-        phases: by the same names; ``"logit"`` and ``"text"`` are drawn.
+        phases: by the same names; ``"logit"``, ``"text"`` and, if given, ``"speech"`` are drawn.
 
     Returns:
         A figure that belongs to no window; save it with `slm_lens.save_figure`.
@@ -58,9 +60,9 @@ def lens_figure(divergence: pl.DataFrame, phases: Mapping[str, Phases]) -> "Figu
         speech, text, words = figure.subplots(1, 3)
         for ax, positions in ((speech, "speech"), (text, "text")):
             _draw_divergence(ax, divergence.filter(positions=positions), positions)
-        highest = max(speech.get_ylim()[1], text.get_ylim()[1])
-        for ax in (speech, text):
-            ax.set_ylim(0, highest)
+        text.sharey(speech)
+        speech.autoscale(axis="y")
+        text.tick_params(labelleft=False)
         speech.set_ylabel("KL(final || lens), nats")
         _draw_recall(words, phases)
         handles, labels = speech.get_legend_handles_labels()
@@ -74,12 +76,17 @@ def lens_figure(divergence: pl.DataFrame, phases: Mapping[str, Phases]) -> "Figu
 def _draw_divergence(ax: "Axes", table: pl.DataFrame, positions: str) -> None:
     n_layers = 0
     for name, line in _LINES.items():
-        rows = table.filter(lens=name).sort("layer")
+        rows = table.filter(pl.col("layer") < pl.col("layer").max(), lens=name).sort("layer")
         if rows.is_empty():
             continue
-        n_layers = len(rows) - 1
+        n_layers = len(rows)
         ax.plot(rows["layer"], rows["kl_nats"], ms=2.6, mew=0, lw=1.1, clip_on=False, **line)
-    ax.axvspan(n_layers // 4, 3 * n_layers // 4, color="#000000", alpha=0.05, lw=0, zorder=0)
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter("{x:g}")
+    low, high = n_layers // 4, 3 * n_layers // 4
+    ax.axvspan(low, high, color="#000000", alpha=0.05, lw=0, zorder=0)
+    place = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "fontsize": 6}
+    ax.text((low + high) / 2, 0.98, "middle layers", color="#666666", **place)
     n_positions = table["n_positions"].to_list()[:1]
     ax.set_title(f"at {positions} positions" + "".join(f" (n = {n})" for n in n_positions))
     _layers(ax, n_layers)
@@ -87,7 +94,7 @@ def _draw_divergence(ax: "Axes", table: pl.DataFrame, positions: str) -> None:
 
 def _draw_recall(ax: "Axes", phases: Mapping[str, Phases]) -> None:
     n_layers = 0
-    for name in ("logit", "text"):
+    for name in (n for n in _IN_WORDS if n in phases):
         rows = phases[name].curve("current_word_recall", vocab="text", pool="max", k=5)
         n_layers = len(rows) - 1
         known = rows.drop_nulls(["low", "high"])
@@ -98,9 +105,9 @@ def _draw_recall(ax: "Axes", phases: Mapping[str, Phases]) -> None:
         ax.plot(rows["layer"], rows["estimate"], ms=2.6, mew=0, lw=1.1, clip_on=False, **line)
     one = phases["logit"]
     of = "content words" if one.words == "content" else "words"
-    ax.set_title(f"spoken word, {one.n_words} {of}")
-    ax.set_ylabel("recall@5 in text")
-    ax.set_ylim(0, 1)
+    ax.set_title(f"spoken {of} (n = {one.n_words})")
+    ax.set_ylabel("current-word recall@5 in text")
+    ax.set_ylim(bottom=0)
     _layers(ax, n_layers)
 
 

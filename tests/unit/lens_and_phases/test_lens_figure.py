@@ -38,15 +38,27 @@ def test_the_lines_are_the_tables(through):
     figure = lens_figure(DIVERGENCE, through)
     speech, text, words = figure.axes
     for ax, positions in ((speech, "speech"), (text, "text")):
-        assert lines(ax) == {
-            "logit lens": KL["logit", positions],
-            "tuned at text": KL["text", positions],
-        }
+        assert (
+            lines(ax)
+            == {
+                "logit lens": KL["logit", positions][:-1],  # 0 in the last layer for any lens
+                "tuned at text": KL["text", positions][:-1],
+            }
+        )
         assert ax.get_title() == f"at {positions} positions (n = 7)"
     assert speech.get_ylim() == text.get_ylim()
+    assert speech.get_ylim()[0] < 0.5 < 4.0 < speech.get_ylim()[1]
+    assert speech.get_yscale() == "log"
     assert lines(words) == {"logit lens": [0, 1, 0, 0], "tuned at text": [0, 1, 1, 0]}
+    assert words.get_ylim()[0] == 0
     (legend,) = figure.legends
     assert [t.get_text() for t in legend.get_texts()] == ["logit lens", "tuned at text"]
+
+
+def test_words_through_the_lens_of_speech_are_drawn_if_given(through):
+    figure = lens_figure(DIVERGENCE, through | {"speech": phases([9, 9, 9, 9])})
+    assert lines(figure.axes[2])["tuned at speech"] == [0, 0, 0, 0]
+    assert lines(figure.axes[2])["tuned at text"] == [0, 1, 1, 0]
 
 
 def test_other_names_are_refused(through):
