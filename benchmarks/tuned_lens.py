@@ -122,7 +122,6 @@ def read_through(model: Any, lens: Any, size: Size) -> Any:
         slm_lens.read_utterances(model, "held-out")[: size.n_clips],
         function_words=slm_lens.ENGLISH_FUNCTION_WORDS,
         policy=model.word_policy,
-        n_draws=0,
         batch_size=10,
         lens=lens,
     )
@@ -159,10 +158,13 @@ def report(table: Any, phases: dict[str, Any], costs: dict[str, dict[str, float]
         kls = {p: middle_divergence(table, name, p) for p in FITTED}
         cells = (f"{kls[p]:.3f} ({100 * kls[p] / base[p]:.0f} %)" for p in FITTED)
         print(f"{name:<10}" + "".join(f"{c:>22}" for c in cells))
-    print("\nrecall@5 of the spoken word in text, maximum over its positions, by layer")
-    for name, result in phases.items():
-        rows = result.curve("current_word_recall", vocab="text", pool="max", k=5)
-        print(f"{name:<10}" + " ".join(f"{x:.3f}" for x in rows["estimate"]))
+    for control, of in (("none", "the spoken word"), ("shuffled", "shuffled words")):
+        print(f"\nrecall@5 of {of} in text, maximum over the word's positions, by layer")
+        for name, result in phases.items():
+            rows = result.curve(
+                "current_word_recall", control=control, vocab="text", pool="max", k=5
+            )
+            print(f"{name:<10}" + " ".join(f"{x:.3f}" for x in rows["estimate"]))
     print("\nwhat each took, one thread")
     header = f"{'lens':<10}{'tokens':>10}{'positions':>11}{'steps':>7}"
     print(f"{header}{'CPU s':>8}{'peak MB':>9}{'+MB':>6}")
