@@ -45,7 +45,7 @@ class Size:
     n_clips: int
 
 
-LARGE = Size(n_tokens=1_000_000, n_stories=2000, n_jacobian=100, n_bootstrap=2000, n_clips=30)
+LARGE = Size(n_tokens=1_000_000, n_stories=2000, n_jacobian=400, n_bootstrap=2000, n_clips=30)
 SMALL = Size(n_tokens=20_000, n_stories=20, n_jacobian=2, n_bootstrap=20, n_clips=3)
 
 
