@@ -113,8 +113,8 @@ def fit_all(out: Path, *, small: bool) -> dict[str, dict[str, float]]:
     return costs
 
 
-def read_through(model: Any, lens: Any, size: Size) -> Any:
-    """Phases of the held-out clips, through one lens."""
+def read_through(model: Any, lens: Any, size: Size) -> tuple[Any, Any]:
+    """Words and phases of the held-out clips, through one lens."""
     import slm_lens
 
     words = slm_lens.word_lens(
@@ -125,11 +125,32 @@ def read_through(model: Any, lens: Any, size: Size) -> Any:
         batch_size=10,
         lens=lens,
     )
-    return slm_lens.measure_phases(words, n_bootstrap=size.n_bootstrap)
+    return words, slm_lens.measure_phases(words, n_bootstrap=size.n_bootstrap)
 
 
-def evaluate(out: Path, size: Size) -> tuple[Any, dict[str, Any]]:
-    """Divergence of every lens, and phases through each of them."""
+def paired_differences(words: dict[str, Any], layer: int, n_bootstrap: int) -> None:
+    """Print recall@5 of each lens minus that of the logit lens, over resampled clips."""
+    import numpy as np
+    import polars as pl
+
+    def hits(name: str) -> tuple[Any, Any]:
+        rows = words[name].table.filter(pl.col("is_content"), layer=layer)
+        rows = rows.sort("utterance", "word_index").drop_nulls("rank_current_text_max")
+        return rows["utterance"].to_numpy(), (rows["rank_current_text_max"] <= 5).to_numpy()
+
+    clips, base = hits("logit")
+    names, clip = np.unique(clips, return_inverse=True)
+    even = np.ones(len(names)) / len(names)
+    weights = np.random.default_rng(0).multinomial(len(names), even, size=n_bootstrap)[:, clip]
+    print(f"\nrecall@5 at layer {layer} minus that of the logit lens [95 %, clips resampled]")
+    for name in words:
+        change = hits(name)[1].astype(float) - base
+        low, high = np.quantile((weights * change).sum(1) / weights.sum(1), (0.025, 0.975))
+        print(f"{name:<10}{change.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
+
+
+def evaluate(out: Path, size: Size) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Divergence of every lens; words and phases through each of them."""
     import slm_lens
     from slm_lens.corpus.documents import clip_documents
 
@@ -138,13 +159,13 @@ def evaluate(out: Path, size: Size) -> tuple[Any, dict[str, Any]]:
     held_out = clip_documents(model, "held-out")[: 3 * size.n_clips]
     lenses = {"logit": slm_lens.LogitLens(model), **fitted}
     table = slm_lens.lens_divergence(model, lenses, held_out)
-    phases = {
-        name: read_through(model, lens, size) for name, lens in ({"logit": None} | fitted).items()
-    }
+    words, phases = {}, {}
+    for name, lens in ({"logit": None} | fitted).items():
+        words[name], phases[name] = read_through(model, lens, size)
     table.write_parquet(out / "divergence.parquet")
     for name, result in phases.items():
         result.write(out / f"phases-{name}")
-    return table, phases
+    return table, words, phases
 
 
 def report(table: Any, phases: dict[str, Any], costs: dict[str, dict[str, float]]) -> None:
@@ -189,8 +210,9 @@ def main() -> None:
         path.write_text(json.dumps(cost), encoding="utf-8")
         return
     costs = fit_all(options.out, small=options.small)
-    table, phases = evaluate(options.out, size)
+    table, words, phases = evaluate(options.out, size)
     report(table, phases, costs)
+    paired_differences(words, phases["logit"].current_word.layer, size.n_bootstrap)
 
     from slm_lens import lens_figure, save_figure
 

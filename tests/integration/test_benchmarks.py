@@ -78,5 +78,6 @@ def test_the_tuned_lens_benchmark_goes_on_and_prints_its_tables(tmp_path):
     assert all(len(row) == 9 and 0 <= min(row) <= max(row) <= 1 for row in recall)
     assert "shuffled" in lines[15]
     assert len({row[-1] for row in recall}) == 1  # the last layer is read by all lenses alike
-    assert [line.split()[0] for line in lines[-4:]] == ["text", "speech", "all", "jacobian"]
+    assert [line.split()[0] for line in lines[-5:]] == names
+    assert lines[-5].split() == ["logit", "+0.000", "[+0.000,", "+0.000]"]
     assert (tmp_path / "tuned_lens.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
