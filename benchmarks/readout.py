@@ -262,7 +262,7 @@ def measure(way: str, size: Size) -> dict[str, dict[str, float]]:
 
 def with_nnsight(size: Size) -> None:
     """nnsight's documented lens (every layer's highest token), beside ours asked for the same."""
-    import nnsight
+    import nnsight  # pyright: ignore[reportMissingImports] (not a dependency)
     import torch
 
     from slm_lens import LogitLens, residual_stack
@@ -287,8 +287,8 @@ def with_nnsight(size: Size) -> None:
                 out = layer.output
                 hidden = out[0] if isinstance(out, tuple) else out
                 logits = traced.lm_head(traced.model.norm(hidden))
-                probs = torch.nn.functional.softmax(logits, dim=-1).max(dim=-1).save()
-                probs_layers.append(probs)
+                probs: Any = torch.nn.functional.softmax(logits, dim=-1).max(dim=-1)
+                probs_layers.append(probs.save())
         return probs_layers
 
     print(f"nnsight {nnsight.__version__}; forward pass included")

@@ -22,15 +22,14 @@ if TYPE_CHECKING:
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
     from slm_lens.lens.components import ComponentStack, component_stack
-    from slm_lens.lens.fit import FitSettings, fit_tuned_lens, lens_divergence
+    from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
+    from slm_lens.lens.fit_settings import FitSettings
+    from slm_lens.lens.jacobian import jacobian_lens, to_transformer_lens
+    from slm_lens.lens.lens_facts import TunedLensFacts
     from slm_lens.lens.logit_lens import LogitLens
+    from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.states import residual_stack
-    from slm_lens.lens.tuned_lens import (
-        TunedLens,
-        TunedLensFacts,
-        load_tuned_lens,
-        unembedding_hash,
-    )
+    from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.model.convert import convert_checkpoint
     from slm_lens.model.describe import describe_model
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.vocab import SpeechTextVocab
 
@@ -70,7 +70,7 @@ _MODULE_OF = {
     "ComponentStack": "lens.components",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "Family": "families.family",
-    "FitSettings": "lens.fit",
+    "FitSettings": "lens.fit_settings",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
@@ -87,7 +87,7 @@ _MODULE_OF = {
     "SpeechTextVocab": "vocab",
     "StreamSpec": "families.vocab_spec",
     "TunedLens": "lens.tuned_lens",
-    "TunedLensFacts": "lens.tuned_lens",
+    "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
@@ -104,11 +104,14 @@ _MODULE_OF = {
     "describe_model": "model.describe",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
+    "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
+    "lens_figure": "views.lens_figure",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
     "measure_phases": "phases.measure",
+    "middle_divergence": "lens.middle_layers",
     "pad_batch": "sequence.batch",
     "phases_figure": "views.phases_figure",
     "random_weights": "phases.random_weights",
@@ -124,6 +127,7 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "specimen_files": "families.specimen",
     "study_phases": "studies.phase_study",
+    "to_transformer_lens": "lens.jacobian",
     "unembedding_hash": "lens.tuned_lens",
     "word_lens": "lens.word_lens",
     "word_unit_spans": "sequence.spans",
@@ -174,11 +178,14 @@ __all__ = [
     "describe_model",
     "families_by_name",
     "fit_tuned_lens",
+    "jacobian_lens",
     "lens_divergence",
+    "lens_figure",
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
     "measure_phases",
+    "middle_divergence",
     "pad_batch",
     "phases_figure",
     "random_weights",
@@ -194,6 +201,7 @@ __all__ = [
     "select_spoken_words",
     "specimen_files",
     "study_phases",
+    "to_transformer_lens",
     "unembedding_hash",
     "word_lens",
     "word_unit_spans",

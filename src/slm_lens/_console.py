@@ -1,8 +1,11 @@
 """What commands print: for people on a terminal, for scripts everywhere else."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _AS_WIDE_AS_NEEDED = 100_000
 
@@ -20,3 +23,25 @@ def make_console() -> Console:
     """
     width = None if sys.stdout.isatty() else _AS_WIDE_AS_NEEDED
     return Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def step_progress(name: str, n_steps: int, *, shown: bool) -> Iterator[Callable[[int, str], None]]:
+    """A progress bar, on a terminal only.
+
+    Args:
+        name: of the work, before the bar.
+        n_steps: steps of the whole work.
+        shown: False for no bar on a terminal either.
+
+    Yields:
+        Shows how many steps are done, and a note such as the loss.
+    """
+    console = make_console()
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bar:
+        task = bar.add_task(name, total=n_steps, note="")
+        yield lambda done, note: bar.update(task, completed=done, note=note)

@@ -72,3 +72,24 @@ def test_the_forward_benchmark_prints_each_way():
     assert [row[:28].strip() for row in rows] == [f"32, {w}" for w in [*ways, "transformer-lens"]]
     assert all(float(row[28:].split()[0]) > 0 for row in rows)
     assert rows[0].split()[-2:] == ["1.00", "1.00"]
+
+
+@pytest.mark.slow
+def test_the_tuned_lens_benchmark_goes_on_and_prints_its_tables(tmp_path):
+    script = str(ROOT / "benchmarks" / "tuned_lens.py")
+    command = [sys.executable, script, "--out", str(tmp_path), "--small"]
+    subprocess.run([*command, "--fit", "text"], capture_output=True, check=True)
+    kept = (tmp_path / "text" / "cost.json").read_text()
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (tmp_path / "text" / "cost.json").read_text() == kept
+    lines = run.stdout[run.stdout.index("mean KL") :].splitlines()
+    names = ["logit", "text", "speech", "all", "jacobian"]
+    assert [line.split()[0] for line in lines[2:7]] == names
+    assert lines[2].count("(100 %)") == 3
+    recall = [[float(x) for x in line.split()[1:]] for line in lines[9:14]]
+    assert all(len(row) == 9 and 0 <= min(row) <= max(row) <= 1 for row in recall)
+    assert "shuffled" in lines[15]
+    assert len({row[-1] for row in recall}) == 1  # the last layer is read by all lenses alike
+    assert [line.split()[0] for line in lines[-5:]] == names
+    assert lines[-5].split() == ["logit", "+0.000", "[+0.000,", "+0.000]"]
+    assert (tmp_path / "tuned_lens.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

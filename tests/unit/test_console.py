@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.table import Table
 
-from slm_lens._console import make_console
+from slm_lens._console import make_console, step_progress
 
 CELL = "one two three four five six seven eight nine ten"
 LINE = "/a/path/that is longer than/[bold]forty/:smile:/columns and must stay whole"
@@ -46,3 +46,17 @@ def test_on_a_terminal_all_but_whole_lines_fit_its_width(monkeypatch):
     assert len(wrapped.splitlines()) > 1
     assert max(map(len, wrapped.splitlines())) <= 40
     assert "".join(wrapped.split()) == "".join(LINE.split())
+
+
+@pytest.mark.parametrize(("out", "shown", "seen"), [
+    (Terminal, True, True), (Terminal, False, False), (io.StringIO, True, False),
+])  # fmt: skip
+def test_a_progress_bar_is_for_terminals_and_can_be_off(monkeypatch, out, shown, seen):
+    stream = out()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with step_progress("fitting", 7, shown=shown) as show:
+        show(3, "KL 0.500")
+    assert ("3/7 KL 0.500" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue())) == seen
+    assert bool(stream.getvalue().strip()) == seen

@@ -4,7 +4,7 @@ import os
 
 import typer
 
-from slm_lens.cli import convert, encode, families, inspect, organism, phases
+from slm_lens.cli import convert, encode, families, inspect, organism, phases, tuned_lens
 from slm_lens.cli.model_options import Dtype, with_options
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app.command("demo")(phases.demo)
 app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)
 app.add_typer(organism.app, name="organism")
+tuned_lens.app.command("fit")(with_options(tuned_lens.fit, dtype=Dtype.float32))
+app.add_typer(tuned_lens.app, name="tuned-lens")
 
 
 def main() -> None:

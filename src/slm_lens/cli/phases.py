@@ -73,14 +73,20 @@ def phases(
         Forward,
         typer.Option(help="Forward pass: the plain model's, the bridge's, or the fast one if any."),
     ] = Forward.auto,
+    lens: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder of a tuned lens to read through."),
+    ] = None,
 ) -> None:
     """Find the layers of transcription, next word and return to speech."""
     from slm_lens.corpus.folder import read_utterances
+    from slm_lens.lens.tuned_lens import load_tuned_lens
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
 
     slm = options.load(model)
     slm.vocab.require_text("phases", slm.provenance.model_and_family)  # before clips are encoded
+    fitted = None if lens is None else load_tuned_lens(lens, slm)
     study = study_phases(
         slm,
         read_utterances(slm, data, overlap=overlap.value, missing=missing.value),
@@ -91,6 +97,7 @@ def phases(
         batch_size=batch_size,
         seed=seed,
         forward=forward.value,
+        lens=fitted,
     )
     report_phases([study], out)
 

@@ -13,6 +13,7 @@ from slm_lens.sequence.utterance import Utterance
 from slm_lens.speech.alignment import Alignment
 from slm_lens.speech.alignment_files import read_alignment
 from slm_lens.speech.audio import read_audio
+from slm_lens.speech.units import SpeechUnits
 
 AUDIO_ENDINGS = (".flac", ".ogg", ".wav")
 ALIGNMENT_ENDINGS = (".TextGrid", ".json", ".ctm")
@@ -80,19 +81,32 @@ def read_utterances(
     Returns:
         One utterance for each clip, named after its file.
     """
-    options: dict[str, Any] = {"overlap": overlap, "missing": missing}
-    return tuple(_utterances(model, clips_of(name_or_folder), options))
+    return tuple(
+        Utterance(name=name, sequence=model.sequence_from_units(units, alignment))
+        for name, units, alignment in encoded_clips(
+            model, name_or_folder, overlap=overlap, missing=missing
+        )
+    )
 
 
-def _utterances(
-    model: HookedSLM, clips: tuple[tuple[Path, Path], ...], options: dict[str, Any]
-) -> Iterator[Utterance]:
+def encoded_clips(
+    model: HookedSLM, name_or_folder: str | Path, **options: Any
+) -> Iterator[tuple[str, SpeechUnits, Alignment]]:
+    """All clips of a folder in the model's units, one at a time.
+
+    Args:
+        model: turns sound into units.
+        name_or_folder: see `clips_of`.
+        **options: of `read_alignment`: what to do with words that overlap or have no times.
+
+    Yields:
+        Name, units and words of each clip.
+    """
     tokenizer = model.unit_tokenizer
-    for sound, beside in clips:
+    for sound, beside in clips_of(name_or_folder):
         waveform = read_audio(sound, sample_rate_hz=tokenizer.sample_rate_hz)
         alignment = _read(beside, waveform, tokenizer.sample_rate_hz, options)
-        sequence = model.sequence_from_units(tokenizer.encode(waveform), alignment)
-        yield Utterance(name=sound.stem, sequence=sequence)
+        yield sound.stem, tokenizer.encode(waveform), alignment
 
 
 def _read(

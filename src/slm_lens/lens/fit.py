@@ -11,8 +11,7 @@ Source: Belrose et al. 2023, arXiv:2303.08112, section 3 and appendix; Adam with
 decay as the ``tuned-lens`` package's second recipe.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
-from slm_lens._atomic import write_atomically
+from slm_lens._console import step_progress
+from slm_lens.lens._fit_state import FitState
+from slm_lens.lens._sequence_reader import SequenceReader, SequenceSource
+from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions, FitSettings, check_fit, stalled
+from slm_lens.lens.lens_facts import TunedLensFacts
 from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.middle_layers import middle_divergence
 from slm_lens.lens.model import LensModel
 from slm_lens.lens.states import (
     Forward,
@@ -32,112 +36,164 @@ from slm_lens.lens.states import (
     choose_forward,
     residual_stack,
 )
-from slm_lens.lens.tuned_lens import (
-    FIT_POSITIONS,
-    FitPositions,
-    TunedLens,
-    TunedLensFacts,
-    unembedding_hash,
-)
+from slm_lens.lens.tuned_lens import TunedLens, translated, unembedding_hash
 from slm_lens.sequence.batch import pad_batch
 from slm_lens.sequence.sequence import SpeechTextSequence
-
-CHECKPOINT = "fit.pt"
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How a tuned lens is fitted.
-
-    Attributes:
-        positions: modality of the positions at which it is fitted.
-        n_steps: steps of the optimiser.
-        batch_size: sequences a step.
-        learning_rate: of Adam at the start; it falls to 0 in a straight line.
-        weight_decay: pulls the translators to the identity.
-        clip: largest norm of the gradient of all layers together.
-        chunk_positions: positions whose logits are held at once.
-        seed: of the order of the sequences.
-    """
-
-    positions: FitPositions = "all"
-    n_steps: int = 250
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    clip: float = 1.0
-    chunk_positions: int = 512
-    seed: int = 0
 
 
 def fit_tuned_lens(
     model: LensModel,
-    sequences: Sequence[SpeechTextSequence],
+    sequences: SequenceSource,
     settings: FitSettings | None = None,
     *,
+    held_out: Sequence[SpeechTextSequence] = (),
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 50,
     forward: Forward = "auto",
+    progress: bool = True,
 ) -> TunedLens:
     """Fit a tuned lens.
 
     Args:
         model: the model, in evaluation mode; it is not changed.
-        sequences: what to fit on, more than are read in one step.
+        sequences: what to fit on. Either all of them in memory, read in an order drawn anew for
+            each pass; or a stream, of which one step's sequences are held at a time: a function
+            that gives the sequences of a pass by its number (0, 1, ...), or something that can be
+            iterated again and again. A stream is read in its own order, and must give the same
+            sequences in a pass each time it is asked: to go on after an interruption, what was
+            read of the pass is read again without the model, and the last sequence is compared.
         settings: how; None for the defaults.
-        checkpoint: folder for the state of the fit. If it holds one with the same settings and
-            model, the fit goes on from there.
+        held_out: sequences to evaluate on every ``settings.evaluate_every`` steps: the mean KL
+            over the middle layers, which ``settings.patience`` goes by. They are not fitted on.
+        checkpoint: folder for the state of the fit. If it holds one with the same settings,
+            held-out sequences and model, the fit goes on from there, to the same bits.
         checkpoint_every: steps between two states.
         forward: which forward pass gives the states, as in `residual_stack`; the lens's facts say
             which one ran.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
-        The lens.
+        The lens after the last step; its facts have the settings and all evaluations.
 
     Raises:
-        ValueError: no sequence or a setting out of range, no position of the wanted modality, or
-            a checkpoint of another fit.
+        ValueError: no sequence or a setting out of range, no position of the wanted modality,
+            patience without held-out sequences, a stream that gives other sequences than before,
+            or a checkpoint of another fit.
+        TypeError: `sequences` can be read once only.
 
     Source:
-        Belrose et al. 2023, arXiv:2303.08112.
-    """
+        Belrose et al. 2023, arXiv:2303.08112; stopping early is ours.
+    """  # noqa: DOC502 (raised by the parts of the fit)
     settings = settings or FitSettings()
-    _check(sequences, settings, checkpoint_every)
+    check_fit(sequences, settings, held_out, checkpoint_every)
     used = choose_forward(model, forward, "fit_tuned_lens")
-    lens = TunedLens(model)
-    parameters = [lens.weight.requires_grad_(), lens.bias.requires_grad_()]
-    optimiser = torch.optim.Adam(
-        parameters,
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        amsgrad=True,
-    )
-    state = _FitState(Path(checkpoint) if checkpoint else None, settings, model, used)
-    first, n_positions = state.resume(lens, optimiser)
-    for step in range(first, settings.n_steps):
-        optimiser.param_groups[0]["lr"] = settings.learning_rate * (1 - step / settings.n_steps)
-        batch = [sequences[i] for i in _drawn(len(sequences), settings, step)]
-        n_positions += _step(model, lens, batch, settings, used)
-        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
-        optimiser.step()
-        optimiser.zero_grad()
-        if (step + 1) % checkpoint_every == 0 or step + 1 == settings.n_steps:
-            state.keep(lens, optimiser, step + 1, n_positions)
-    if not n_positions:
-        raise ValueError(
-            f"fit_tuned_lens: got no {settings.positions} position in what {settings.n_steps} "
-            "steps read, expected some. Give sequences of that modality, or positions='all'."
+    fit = _Fit(model, settings, sequences, held_out, used)
+    state = FitState(Path(checkpoint) if checkpoint else None, settings, model, held_out, used)
+    state.resume(fit)
+    with step_progress("tuned lens", settings.n_steps, shown=progress) as show:
+        show(fit.n_steps, "")
+        while fit.n_steps < settings.n_steps and not stalled(fit.evaluations, settings):
+            kl_nats = fit.step()
+            evaluated = fit.evaluate_if_due()
+            show(fit.n_steps, f"KL {kl_nats:.3f} nats")
+            if fit.n_steps % checkpoint_every == 0 or fit.n_steps == settings.n_steps or evaluated:
+                state.keep(fit)
+    return fit.lens()
+
+
+class _Fit:
+    """A fit between two steps; everything that a checkpoint has to hold.
+
+    Attributes:
+        tuned: the lens.
+        layers: matrix and vector of each of its layers, which ask for gradients.
+        optimiser: Adam over its parameters.
+        reader: where the fit is in its sequences.
+        n_steps: steps done.
+        n_positions: positions read.
+        evaluations: (steps done, held-out KL in nats).
+    """
+
+    def __init__(
+        self,
+        model: LensModel,
+        settings: FitSettings,
+        sequences: SequenceSource,
+        held_out: Sequence[SpeechTextSequence],
+        used: ForwardUsed,
+    ) -> None:
+        self._model, self._settings, self._held_out = model, settings, held_out
+        self._used: ForwardUsed = used
+        self.tuned = TunedLens(model)
+        # Views of the lens, one leaf a layer: a gradient of one layer is as large as one layer.
+        self.layers = [
+            (weight.detach().requires_grad_(), bias.detach().requires_grad_())
+            for weight, bias in zip(self.tuned.weight, self.tuned.bias, strict=True)
+        ]
+        self.parameters = [parameter for layer in self.layers for parameter in layer]
+        self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
+            self.parameters,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            amsgrad=True,
         )
-    facts = TunedLensFacts(
-        settings.positions,
-        settings.n_steps,
-        n_positions,
-        unembedding_hash(model),
-        forward=used,
-        attention=attention_of(model, used),
-    )
-    weight, bias = (p.detach() for p in parameters)
-    return TunedLens(model, weight=weight, bias=bias, facts=facts)
+        self.reader = SequenceReader(sequences, settings.seed)
+        self.n_steps = self.n_positions = 0
+        self.evaluations: list[tuple[int, float]] = []
+
+    def step(self) -> float:
+        """One step of the optimiser; the mean KL before it, over layers and positions."""
+        settings = self._settings
+        left = 1 - self.n_steps / settings.n_steps
+        self.optimiser.param_groups[0]["lr"] = settings.learning_rate * left
+        batch = self.reader.read(settings.batch_size)
+        n_positions, kl_nats = _backward(
+            self._model, self.tuned.logit_lens, self.layers, batch, settings, self._used
+        )
+        torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.n_positions += n_positions
+        self.n_steps += 1
+        return kl_nats
+
+    def evaluate_if_due(self) -> bool:
+        """Evaluate after every so many steps; whether it was done."""
+        settings = self._settings
+        if not self._held_out or self.n_steps % settings.evaluate_every:
+            return False
+        table = lens_divergence(
+            self._model,
+            {"tuned": self.tuned},
+            self._held_out,
+            batch_size=settings.batch_size,
+            chunk_positions=settings.chunk_positions,
+            forward=self._used,
+        )
+        kl_nats = middle_divergence(table, "tuned", settings.positions)
+        self.evaluations.append((self.n_steps, kl_nats))
+        return True
+
+    def lens(self) -> TunedLens:
+        """What was fitted."""
+        settings = self._settings
+        if not self.n_positions:
+            raise ValueError(
+                f"fit_tuned_lens: got no {settings.positions} position in what {self.n_steps} "
+                "steps read, expected some. Give sequences of that modality, or positions='all'."
+            )
+        facts = TunedLensFacts(
+            settings.positions,
+            self.n_steps,
+            self.n_positions,
+            unembedding_hash(self._model),
+            settings=settings,
+            evaluations=tuple(self.evaluations),
+            forward=self._used,
+            attention=attention_of(self._model, self._used),
+        )
+        tuned = self.tuned
+        return TunedLens(self._model, weight=tuned.weight, bias=tuned.bias, facts=facts)
 
 
 def lens_divergence(
@@ -199,22 +255,27 @@ def lens_divergence(
     )
 
 
-def _step(
+def _backward(
     model: LensModel,
-    lens: TunedLens,
+    lens: LogitLens,
+    layers: Sequence[tuple[Tensor, Tensor]],
     batch: Sequence[SpeechTextSequence],
     settings: FitSettings,
     used: ForwardUsed,
-) -> int:
-    """Gradients of one step, layer by layer; how many positions it read."""
+) -> tuple[int, float]:
+    """Gradients of one step, layer by layer; how many positions it read, and their mean KL."""
     states, _ = _states(model, batch, settings.positions, used)
     n = states.shape[1]
-    for layer in range(model.cfg.n_layers):
-        for chunk in states.split(settings.chunk_positions, dim=1):
-            if chunk.shape[1]:
-                loss = _divergence(chunk, layer, lens).sum() / n
-                loss.backward()
-    return n
+    total = torch.zeros((), device=states.device)
+    for chunk in states.split(settings.chunk_positions, dim=1) if n else ():
+        with torch.no_grad():
+            final = lens.differentiable(chunk[-1]).log_softmax(-1)
+        for (weight, bias), state in zip(layers, chunk[:-1], strict=True):
+            read = lens.differentiable(translated(state, weight, bias)).log_softmax(-1)
+            loss = functional.kl_div(read, final, reduction="sum", log_target=True) / n
+            loss.backward()
+            total += loss.detach()
+    return n, total.item() / len(layers)
 
 
 def _kl(
@@ -254,75 +315,3 @@ def _states(
     flat = stack[:, padded.attention_mask.to(stack.device)]
     wanted = is_of[positions]
     return flat[:, wanted.to(stack.device)], {p: mask[wanted] for p, mask in is_of.items()}
-
-
-def _drawn(n: int, settings: FitSettings, step: int) -> Iterator[int]:
-    """Sequences of a step: every one once in each pass, in an order drawn anew."""
-    for i in range(step * settings.batch_size, (step + 1) * settings.batch_size):
-        order = np.random.default_rng([settings.seed, i // n]).permutation(n)
-        yield int(order[i % n])
-
-
-class _FitState:
-    """The state of a fit on disk; without a folder it does nothing."""
-
-    def __init__(
-        self, folder: Path | None, settings: FitSettings, model: LensModel, used: ForwardUsed
-    ) -> None:
-        self._path = None if folder is None else folder / CHECKPOINT
-        self._is_of = {
-            "settings": repr(settings),
-            "unembedding": unembedding_hash(model),
-            "states": f"{used} forward, {attention_of(model, used)} attention",
-        }
-
-    def resume(self, lens: TunedLens, optimiser: torch.optim.Optimizer) -> tuple[int, int]:
-        """Take over what is there; the next step and the positions that were read."""
-        if self._path is None or not self._path.is_file():
-            return 0, 0
-        kept = torch.load(self._path, weights_only=True)
-        if kept["is_of"] != self._is_of:
-            raise ValueError(
-                f"fit_tuned_lens: {self._path} is the state of another fit ({kept['is_of']}), "
-                f"expected {self._is_of}. Choose another checkpoint folder, or the same settings."
-            )
-        with torch.no_grad():
-            lens.weight.copy_(kept["weight"])
-            lens.bias.copy_(kept["bias"])
-        optimiser.load_state_dict(kept["optimiser"])
-        return kept["step"], kept["n_positions"]
-
-    def keep(
-        self, lens: TunedLens, optimiser: torch.optim.Optimizer, step: int, n_positions: int
-    ) -> None:
-        """Write the state, replacing the earlier one."""
-        if self._path is None:
-            return
-        state = {
-            "is_of": self._is_of,
-            "step": step,
-            "n_positions": n_positions,
-            "weight": lens.weight.detach(),
-            "bias": lens.bias.detach(),
-            "optimiser": optimiser.state_dict(),
-        }
-        write_atomically(self._path, lambda part: torch.save(state, part))
-
-
-def _check(
-    sequences: Sequence[SpeechTextSequence], settings: FitSettings, checkpoint_every: int
-) -> None:
-    if not sequences:
-        raise ValueError("fit_tuned_lens: got no sequence, expected at least one.")
-    counts = (settings.n_steps, settings.batch_size, settings.chunk_positions, checkpoint_every)
-    rates = (settings.learning_rate, settings.clip)
-    if min(counts) < 1 or not min(rates) > 0 or settings.weight_decay < 0:
-        raise ValueError(
-            f"fit_tuned_lens: got {settings} and checkpoint_every={checkpoint_every}, expected "
-            "counts of at least 1, a learning rate and clip above 0, and weight_decay >= 0."
-        )
-    if settings.positions not in FIT_POSITIONS:
-        raise ValueError(
-            f"fit_tuned_lens: got positions={settings.positions!r}, expected one of "
-            f"{FIT_POSITIONS}."
-        )

@@ -14,9 +14,8 @@ Source: Belrose et al. 2023, arXiv:2303.08112, equations 6 and 8; modalities are
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -27,35 +26,15 @@ from torch import Tensor
 
 from slm_lens._atomic import write_atomically
 from slm_lens._json import read_json_object
+from slm_lens.lens.lens_facts import TunedLensFacts, read_lens_facts
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 
-FitPositions = Literal["speech", "text", "all"]
-FIT_POSITIONS: tuple[FitPositions, ...] = get_args(FitPositions)
-
-
-@dataclass(frozen=True)
-class TunedLensFacts:
-    """What a tuned lens is besides its numbers.
-
-    Attributes:
-        positions: modality of the positions at which it was fitted.
-        n_steps: steps of the fit; 0 for the logit lens.
-        n_positions: positions that the fit saw.
-        unembedding: hash of what it reads through (`unembedding_hash`).
-        source: where it comes from: "slm-lens" or "tuned-lens".
-        forward: which forward pass gave the states that it was fitted on, as in `Provenance`; None
-            where that is not known, or nothing was fitted.
-        attention: their attention kernel; likewise.
-    """
-
-    positions: FitPositions
-    n_steps: int
-    n_positions: int
-    unembedding: str
-    source: str = "slm-lens"
-    forward: str | None = None
-    attention: str | None = None
+_NAMES = {
+    "slm-lens": "tuned lens",
+    "tuned-lens": "tuned lens of the tuned-lens package",
+    "jacobian": "Jacobian lens",
+}
 
 
 class TunedLens:
@@ -102,6 +81,33 @@ class TunedLens:
             )
         self.facts = facts or TunedLensFacts("all", 0, 0, unembedding_hash(model))
 
+    @property
+    def name(self) -> str:
+        """What it is, where it was fitted, and a hash of its numbers."""
+        digest = hashlib.sha256()
+        for part in (self.weight, self.bias):
+            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        return f"{_NAMES[self.facts.source]} ({self.facts.positions}, {digest.hexdigest()[:8]})"
+
+    def require_model(self, model: LensModel, reader: str) -> None:
+        """Refuse a model that it was not fitted on.
+
+        Args:
+            model: the model to read.
+            reader: the public function to name in the message.
+
+        Raises:
+            ValueError: the model has another unembedding.
+        """
+        own = unembedding_hash(model)
+        if self.facts.unembedding != own:
+            raise ValueError(
+                f"{reader}: got a lens of a model whose unembedding has the hash "
+                f"{self.facts.unembedding[:12]}..., this one has {own[:12]}...; expected the same. "
+                "Another dtype, compatibility mode or other weights change it: fit one on this "
+                "model."
+            )
+
     def translate(
         self, residual: Float[Tensor, "*batch d_model"], layer: int
     ) -> Float[Tensor, "*batch d_model"]:
@@ -126,7 +132,7 @@ class TunedLens:
         state = residual.float()
         if layer == len(self.weight):
             return state
-        return state + state @ self.weight[layer].T + self.bias[layer]
+        return translated(state, self.weight[layer], self.bias[layer])
 
     @torch.no_grad()
     def __call__(
@@ -159,6 +165,25 @@ class TunedLens:
         write_atomically(folder / "tuned_lens.json", lambda p: p.write_text(text, encoding="utf-8"))
 
 
+def translated(
+    state: Float[Tensor, "*batch d_model"],
+    weight: Float[Tensor, "d_model d_model"],
+    bias: Float[Tensor, " d_model"],
+) -> Float[Tensor, "*batch d_model"]:
+    """The affine change of one layer.
+
+    Args:
+        state: residual-stream vectors.
+        weight: ``A``.
+        bias: ``b``.
+
+    Returns:
+        ``h + A h + b`` in float32.
+    """
+    state = state.float()
+    return state + state @ weight.T + bias
+
+
 def load_tuned_lens(folder: str | Path, model: LensModel) -> TunedLens:
     """Read a tuned lens that `TunedLens.save`, or the ``tuned-lens`` package, wrote.
 
@@ -175,7 +200,7 @@ def load_tuned_lens(folder: str | Path, model: LensModel) -> TunedLens:
     """
     folder = Path(folder)
     if (folder / "tuned_lens.json").is_file():
-        facts = TunedLensFacts(**read_json_object(folder / "tuned_lens.json"))
+        facts = read_lens_facts(folder / "tuned_lens.json")
         _same_unembedding(facts.unembedding, unembedding_hash(model), folder)
         try:
             tensors = load_file(folder / "tuned_lens.safetensors")

@@ -34,10 +34,14 @@ from slm_lens.lens.states import (
     stack_and_check,
 )
 from slm_lens.lens.targets import TargetPlan, WordTargets
+from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.model._facts import read_facts, write_facts
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.vocab import WordPolicy
+
+LOGIT_LENS = "logit lens"
+"""Name of the lens without which nothing is fitted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,7 @@ class WordLens:
         words_without_tokens: words for which the policy finds no token, and how often each is
             spoken; their rows have null ranks, and they count in no recall.
         words_without_positions: spoken words that no position carries; they have no rows.
+        lens: what the layers were read through: `LOGIT_LENS`, or `TunedLens.name`.
 
     Columns of the table:
         ``utterance``, ``word_index`` (among all words of the utterance), ``word``, ``next_word``
@@ -92,6 +97,7 @@ class WordLens:
     seed: int
     words_without_tokens: Mapping[str, int]
     words_without_positions: Mapping[str, int]
+    lens: str = LOGIT_LENS
 
     @property
     def model(self) -> str:
@@ -139,6 +145,7 @@ def word_lens(
     word_counts: Mapping[str, int] | None = None,
     batch_size: int = 1,
     forward: Forward = "auto",
+    lens: TunedLens | None = None,
 ) -> WordLens:
     """Read every spoken word at every layer.
 
@@ -156,6 +163,8 @@ def word_lens(
             rounding only.
         forward: which forward pass gives the states, as in `residual_stack`; the provenance says
             which one ran.
+        lens: what to read through; None for the logit lens. One that was fitted at text positions
+            can find words where one that was fitted at speech positions reads units.
 
     Returns:
         The table, with the counts of words that could not be read.
@@ -164,13 +173,15 @@ def word_lens(
         VocabError: the model has no text tokens to read words in.
         ValueError: no utterance, a name that occurs twice, no spoken word with a position,
             controls wanted for a single utterance, an option out of range,
-            or a model that `residual_stack` refuses.
+            a lens of another model, or a model that `residual_stack` refuses.
 
     Source:
         Ours.
     """  # noqa: DOC502 (some raised by the functions it calls)
     model.vocab.require_text("word_lens", model.provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size)
+    if lens is not None:
+        lens.require_model(model, "word_lens")
     plan = TargetPlan(
         model.vocab,
         utterances,
@@ -187,6 +198,8 @@ def word_lens(
     for first in range(0, len(utterances), batch_size):
         batch = range(first, min(first + batch_size, len(utterances)))
         stack = _run([utterances[u] for u in batch], model, reader.lens, used)
+        if lens is not None:
+            stack = torch.stack([lens.translate(h, layer) for layer, h in enumerate(stack)])
         for row, u in enumerate(batch):
             if words[u]:
                 tokens = utterances[u].sequence.tokens
@@ -204,6 +217,7 @@ def word_lens(
         seed=seed,
         words_without_tokens=dict(Counter(w.span.word for w in flat if not w.current)),
         words_without_positions=dict(skipped),
+        lens=LOGIT_LENS if lens is None else lens.name,
     )
 
 

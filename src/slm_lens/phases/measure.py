@@ -73,8 +73,8 @@ def measure_phases(
     Raises:
         VocabError: the model has no text tokens.
         ValueError: an option is out of range, a table is not complete, a control has other
-            utterances, another policy, dtype, attention or compatibility mode, or no selected
-            word has a token.
+            utterances, another policy, lens, dtype, attention or compatibility mode, or no
+            selected word has a token.
 
     Source:
         Ours, after Sternberg et al. 2026, arXiv:2606.22473.
@@ -115,6 +115,7 @@ def measure_phases(
         n_draws=word_lens.n_draws,
         n_bootstrap=n_bootstrap,
         seed=seed,
+        lens=word_lens.lens,
     )
 
 
@@ -240,6 +241,12 @@ def _check_control(
         raise ValueError(
             f"measure_phases: control {name!r} has other words, layers or policy than the model, "
             "expected a table of the same utterances, read with the same options."
+        )
+    if control.lens != word_lens.lens:
+        raise ValueError(
+            f"measure_phases: control {name!r} was read through the {control.lens}, the model "
+            f"through the {word_lens.lens}; expected the same lens, which changes the numbers. "
+            "Read both with the same `lens`."
         )
     differences = control.provenance.differences(word_lens.provenance)
     if differences:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import polars as pl
 
 from slm_lens._atomic import write_atomically
+from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.model._facts import provenance_from, read_facts, write_facts
 from slm_lens.model.provenance import Provenance
 
@@ -67,6 +68,7 @@ class Phases:
         n_draws: control words for each word.
         n_bootstrap: resamples.
         seed: seed of the resamples.
+        lens: what the layers were read through, see `WordLens`.
     """
 
     curves: pl.DataFrame
@@ -86,6 +88,7 @@ class Phases:
     n_draws: int
     n_bootstrap: int
     seed: int
+    lens: str = LOGIT_LENS
 
     @property
     def model(self) -> str:
@@ -165,8 +168,8 @@ class Phases:
         at the layer of their highest recall@5.
 
         Returns:
-            ``model``, ``provenance``, ``n_utterances``, ``n_words`` (words in the current-word
-            recall), ``current_word`` and ``next_word`` (``layer``, ``recall_at_1``,
+            ``model``, ``lens``, ``provenance``, ``n_utterances``, ``n_words`` (words in the
+            current-word recall), ``current_word`` and ``next_word`` (``layer``, ``recall_at_1``,
             ``recall_at_5``, ``interval_at_5``, ``shuffled_at_5``, which is None without control
             draws),
             ``layer_difference_interval`` (next minus current) and ``speech_mass_last_layer``.
@@ -174,6 +177,7 @@ class Phases:
         speech = self.curve("speech_mass")["estimate"][-1]
         return {
             "model": self.model,
+            "lens": self.lens,
             "provenance": asdict(self.provenance),
             "n_utterances": self.n_utterances,
             "n_words": self.n_words,

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from slm_lens._atomic import write_atomically
 from slm_lens._console import make_console
+from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.phases.result import LayerEstimate, Phases
 from slm_lens.studies.phase_study import PhaseStudy
 from slm_lens.views.phases_figure import phases_figure, save_figure
@@ -31,7 +32,8 @@ def report_phases(studies: Sequence[PhaseStudy], out: Path) -> None:
     console = make_console()
     for study in studies:
         console.print(title(study.phases), soft_wrap=True)
-        console.print(study.phases.provenance.in_words(), soft_wrap=True)
+        fitted = "" if study.phases.lens == LOGIT_LENS else f"; {study.phases.lens}"
+        console.print(f"{study.phases.provenance.in_words()}{fitted}", soft_wrap=True)
         console.print(phase_table(study.phases))
         for line in verdict(study.phases):
             console.print(f"  {line}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slm_lens.lens.states import Forward, choose_forward
+from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.lens.word_lens import WordLens, word_lens
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.phases.measure import measure_phases
@@ -49,6 +50,7 @@ def study_phases(
     seed: int = 0,
     batch_size: int = 1,
     forward: Forward = "auto",
+    lens: TunedLens | None = None,
 ) -> PhaseStudy:
     """Read every spoken word at every layer, and find the phases.
 
@@ -65,9 +67,11 @@ def study_phases(
         batch_size: utterances in one forward pass.
         forward: which forward pass gives the states, as in `residual_stack`; the same one for the
             control.
+        lens: what to read through; None for the logit lens.
 
     Returns:
-        The word table and the phases; the same model with random weights is among the controls.
+        The word table and the phases. With the logit lens, the same model with random weights is
+        among the controls; a lens that was fitted to this model says nothing about that one.
 
     Raises:
         VocabError: the model has no text tokens to read words in.
@@ -76,12 +80,13 @@ def study_phases(
         Ours, after Sternberg et al. 2026, arXiv:2606.22473.
     """  # noqa: DOC502 (raised by require_text)
     model.vocab.require_text("study_phases", model.provenance.model_and_family)
-    untrained_model = random_weights(model, seed=seed)
+    untrained_model = random_weights(model, seed=seed) if lens is None else None
     # One choice for both, since a control that was read otherwise is none.
-    choices = {choose_forward(m, forward, "study_phases") for m in (model, untrained_model)}
+    read_models = [m for m in (model, untrained_model) if m is not None]
+    choices = {choose_forward(m, forward, "study_phases") for m in read_models}
     used = "hooked" if "hooked" in choices else "fast"
 
-    def read(of: HookedSLM) -> WordLens:
+    def read(of: HookedSLM, lens: TunedLens | None = None) -> WordLens:
         return word_lens(
             of,
             utterances,
@@ -91,15 +96,16 @@ def study_phases(
             seed=seed,
             batch_size=batch_size,
             forward=used,
+            lens=lens,
         )
 
-    table = read(model)
-    untrained = read(untrained_model)
+    table = read(model, lens)
+    controls = {} if untrained_model is None else {"random weights": read(untrained_model)}
     phases = measure_phases(
         table,
         words=words,
         n_bootstrap=n_bootstrap,
         seed=seed,
-        controls={"random weights": untrained},
+        controls=controls,
     )
     return PhaseStudy(table, phases)

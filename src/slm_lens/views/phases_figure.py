@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from slm_lens._atomic import write_atomically
+from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.phases.result import Phases
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def phases_figure(phases: Phases | Sequence[Phases]) -> "Figure":
     columns = [phases] if isinstance(phases, Phases) else list(phases)
     if not columns:
         raise ValueError("phases_figure: got no results, expected at least one `Phases`.")
-    with _style():
+    with style():
         from matplotlib.figure import Figure
 
         width = _COLUMN_INCHES if len(columns) == 1 else 1.0 + 2.35 * len(columns)
@@ -111,14 +112,15 @@ def save_figure(figure: "Figure", path_stem: Path) -> tuple[Path, Path]:
         def write(part: Path, kind: str = suffix, options: dict[str, Any] = options) -> None:
             figure.savefig(part, format=kind, **options)
 
-        with _style():
+        with style():
             write_atomically(path, write)
         paths.append(path)
     return paths[0], paths[1]
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """The looks of every figure, while the context lasts."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
@@ -151,6 +153,8 @@ def _draw_recall(ax: "Axes", phases: Phases) -> None:
     ax.set_title(phases.model, pad=11)
     of = "content words" if phases.words == "content" else "words"
     sizes = f"{phases.n_words} {of}, {phases.n_utterances} utterances"
+    if phases.lens != LOGIT_LENS:
+        sizes += f"; {phases.lens}"
     ax.text(0.5, 1.03, sizes, transform=ax.transAxes, ha="center", fontsize=6, color=_GREY)
     ax.margins(x=0.03)
 

@@ -53,7 +53,8 @@ def clips(tmp_path_factory):
 @pytest.mark.parametrize(
     "command",
     [[], ["families"], ["inspect"], ["encode"], ["phases"], ["demo"], ["convert"],
-     ["convert-kmeans"], ["organism"], ["organism", "train"], ["organism", "speak"]],
+     ["convert-kmeans"], ["organism"], ["organism", "train"], ["organism", "speak"],
+     ["tuned-lens"], ["tuned-lens", "fit"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help(command):
@@ -156,6 +157,41 @@ def test_phases_writes_a_report(tmp_path, clips):
     assert (tmp_path / "out" / "phases.svg").stat().st_size > 1000
     assert any((tmp_path / "out" / "organism").glob("*.parquet"))
     assert not list((tmp_path / "out").rglob(".*"))
+
+
+@pytest.mark.slow
+def test_a_lens_is_fitted_on_clips_and_phases_read_through_it(tmp_path, clips):
+    fit = ["tuned-lens", "fit", "organism", "--out", tmp_path / "lens", "--audio", clips]
+    options = ["--positions", "text", "--steps", 4, "--batch-size", 3, "--held-out", clips]
+    output = run(*fit, *options, "--evaluate-every", 2, "--no-progress")
+    facts = json.loads((tmp_path / "lens" / "tuned_lens.json").read_text())
+    assert facts["positions"] == "text"
+    assert facts["settings"]["batch_size"] == 3
+    assert [step for step, _ in facts["evaluations"]] == [2, 4]
+    *_, row, _, last = (line for line in output.splitlines() if "tuned lens (text, " in line or
+                        "Mean over" in line or "Wrote" in line)  # fmt: skip
+    at = [float(cell) for cell in row.split("│")[2:5]]
+    assert at[1] == pytest.approx(facts["evaluations"][-1][1], abs=6e-4)  # speech, text, all
+    n_written = f"4 steps, {facts['n_positions']} text positions."
+    assert last.startswith(f"Wrote {tmp_path / 'lens'}/tuned_lens.safetensors: tuned lens (text, ")
+    assert last.endswith(n_written)
+
+    options = ["--n-bootstrap", 0, "--n-draws", 2, "--lens", tmp_path / "lens"]
+    output = run("phases", "organism", clips, "--out", tmp_path / "out", *options)
+    assert "compatibility mode off; tuned lens (text, " in output
+    (summary,) = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["lens"].startswith("tuned lens (text, ")
+
+
+@pytest.mark.slow
+def test_a_lens_is_fitted_on_the_organisms_own_language(tmp_path, capsys, monkeypatch):
+    fit = ["tuned-lens", "fit", "organism", "--out", tmp_path / "lens"]
+    corpus = ["--organism-corpus", tmp_path / "corpus.npz", "--stories", 2, "--workers", 1]
+    output = run(*fit, *corpus, "--steps", 2, "--batch-size", 1)
+    assert "2 steps" in output
+    assert (tmp_path / "corpus.npz").is_file()
+    message = refused(capsys, monkeypatch, *fit, "--steps", 2)
+    assert "got --audio None and --organism-corpus None, expected one of them" in message
 
 
 @pytest.mark.slow

@@ -96,6 +96,7 @@ def test_summary_on_paper(by_hand):
     }
     assert list(summary) == [
         "model",
+        "lens",
         "provenance",
         "n_utterances",
         "n_words",

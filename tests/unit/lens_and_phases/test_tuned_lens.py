@@ -182,11 +182,37 @@ class TestRefusals:
             TunedLens(model)(states[0], 3)
 
     @pytest.mark.parametrize(
-        "odd", [{"n_steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}]
+        "odd",
+        [
+            {"n_steps": 0},
+            {"batch_size": 0},
+            {"learning_rate": 0.0},
+            {"weight_decay": -1.0},
+            {"evaluate_every": 0},
+            {"patience": 0},
+            {"min_improvement": 1.0},
+            {"min_improvement": -0.1},
+        ],
     )
     def test_settings(self, model, sequences, odd):
         with pytest.raises(ValueError, match=r"counts of at least 1, a learning rate"):
             fit_tuned_lens(model, sequences, dataclasses.replace(FAST, **odd))
+
+    def test_facts_of_another_version(self, model, tmp_path):
+        lens = TunedLens(model)
+        lens.save(tmp_path)
+        path = tmp_path / "tuned_lens.json"
+        facts = json.loads(path.read_text())
+        for odd in ({"settings": {"n_steps": 3}}, {"more": 1}):
+            path.write_text(json.dumps(facts | odd))
+            with pytest.raises(ValueError, match=r"written by another version of slm-lens: fit"):
+                load_tuned_lens(tmp_path, model)
+
+    def test_positions(self, model, sequences):
+        odd = dataclasses.replace(FAST)
+        object.__setattr__(odd, "positions", "words")  # types are checked in tests alone
+        with pytest.raises(ValueError, match=r"positions='words', expected one of"):
+            fit_tuned_lens(model, sequences, odd)
 
     def test_nothing_to_fit_on(self, model, sequences):
         with pytest.raises(ValueError, match="fit_tuned_lens: got no sequence"):
