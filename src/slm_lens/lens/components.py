@@ -33,7 +33,11 @@ from torch import Tensor
 
 from slm_lens.lens._component_run import ComponentRun, head_outputs, run_components
 from slm_lens.lens.final_norm import FinalNorm
+from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
+from slm_lens.readout.read_out import read_out
+from slm_lens.readout.unembedding import Unembedding
+from slm_lens.readout.wanted import Readout, Statistic, Wanted
 
 ComponentKind = Literal[
     "resid_pre",
@@ -61,6 +65,7 @@ class ComponentStack:
         final_norm: the norm before the unembedding.
         W_U: the model's unembedding.
         b_U: its bias.
+        lens: the model's logit lens.
     """
 
     kind: ComponentKind
@@ -70,6 +75,7 @@ class ComponentStack:
     final_norm: FinalNorm
     W_U: Float[Tensor, "d_model d_vocab"]
     b_U: Float[Tensor, " d_vocab"]
+    lens: LogitLens
 
     @property
     def additive(self) -> bool:
@@ -94,6 +100,40 @@ class ComponentStack:
         if self.additive:
             return self.final_norm.of_summands(self.states)
         return self.final_norm.of_states(self.states)
+
+    def readout(
+        self,
+        *statistics: Statistic,
+        targets: Int[Tensor, "..."] | None = None,
+        within: Sequence[str] | None = None,
+        k: int = 10,
+    ) -> Readout:
+        """What the components say, without ever holding their logits.
+
+        Residual states are read as by `LogitLens.readout`. Of summands it is `logits` that is read,
+        without bias and transform: their highest tokens are those that a component raises most,
+        and a softmax over them is what it would say alone.
+
+        Args:
+            *statistics: what is wanted, but ``"kl"``.
+            targets: token ids, ``[n_targets]`` for all rows or ``[*rows, n_targets]``.
+            within: subsets of the vocabulary; None for all.
+            k: how many tokens ``"top_k"`` gives.
+
+        Returns:
+            What was wanted; its axes are component, batch and pos.
+
+        Raises:
+            ValueError: a shape does not fit, or a state is not finite.
+        """  # noqa: DOC502 (raised by read_out and normed)
+        unembedding = self.lens.unembedding
+        if self.additive:
+            unembedding = Unembedding(unembedding.weight)
+        chosen = None if within is None else tuple(within)
+        wanted = Wanted(frozenset(statistics), targets, chosen, k)
+        return read_out(self.normed(), unembedding, self.lens.parts, {"position": wanted})[
+            "position"
+        ]
 
     @torch.no_grad()
     def logits(self) -> Float[Tensor, "component batch pos d_vocab"]:
@@ -195,6 +235,7 @@ def component_stack(
         final_norm=FinalNorm(model, run.cache["ln_final.hook_scale"]),
         W_U=model.W_U.detach(),
         b_U=model.b_U.detach(),
+        lens=LogitLens(model),
     )
 
 

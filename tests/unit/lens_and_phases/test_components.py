@@ -201,6 +201,23 @@ def test_residual_states_are_read_as_the_logit_lens_does(make, kind):
             assert (read[-1] - model(TOKENS)).abs().max() < ROUNDING
 
 
+@pytest.mark.parametrize("make", [make_hf_model, opt, gemma])
+@pytest.mark.parametrize("kind", ["accumulated", "decomposed"])
+def test_readouts_are_those_of_all_logits(make, kind):
+    model = wrap(make(), make_vocab())
+    stack = component_stack(model, TOKENS, kind)
+    logits = stack.logits()
+    if not stack.additive:
+        logits = model.adapter.apply_output_logits_transform(logits + stack.bias_logits())
+    read = stack.readout("rank", "top_k", "mass", targets=torch.tensor([3, 9]), k=4)
+    units = torch.tensor(list(model.vocab.streams["units"]))
+    best = logits[..., [3, 9], None]
+    assert read.rank["full"].equal(1 + (logits[..., None, :] > best).sum(-1))
+    assert read.top_k["speech"].ids.equal(units[logits[..., units].topk(4).indices])
+    mass = logits.softmax(-1)[..., units].sum(-1)
+    assert torch.allclose(read.mass["units"], mass, atol=1e-5)
+
+
 @pytest.mark.parametrize("make", [gemma, granite, neox, opt])
 def test_the_sum_is_what_stands_before_a_transform_of_the_logits(make):
     model = wrap(make(), make_vocab())
