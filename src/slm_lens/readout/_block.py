@@ -32,7 +32,7 @@ class PartState:
     """What is known of one part of the vocabulary at one site.
 
     Attributes:
-        above: logits above each target's; None if not wanted.
+        above: logits above each of the site's `SiteRows.rising`; None if not wanted.
         sums: sums of the softmax; None if not wanted, or before the first tile.
         keys: the highest so far; None if not wanted.
     """
@@ -52,6 +52,10 @@ class SiteRows:
         sets: places of each set's tokens among the block's target ids, `NO_TARGET` at the ends;
             one row if all rows share them. None without targets.
         needs: by part.
+        best: logit of each set's best token; None without targets.
+        rising: the same of each row in rising order, which is how `PartState.above` counts them;
+            searching is a quarter faster so.
+        order: which set each of them is of.
     """
 
     site: Site
@@ -59,6 +63,8 @@ class SiteRows:
     sets: Int[Tensor, "n_rows_or_1 n_sets n_tokens"] | None
     needs: Mapping[int, Needs]
     best: Float[Tensor, "n_rows n_sets"] | None = field(default=None, init=False)
+    rising: Float[Tensor, "n_rows n_sets"] | None = field(default=None, init=False)
+    order: Int[Tensor, "n_rows n_sets"] | None = field(default=None, init=False)
 
     def pooled(
         self, logits: Float[Tensor, "n_positions n_tokens"]
@@ -83,6 +89,7 @@ class SiteRows:
             rows = rows.new_zeros(len(rows), 1)
         chosen = rows.gather(1, sets.clamp(min=0).flatten(1)).view(sets.shape)
         self.best = chosen.masked_fill(~real, -torch.inf).amax(-1)
+        self.rising, self.order = self.best.detach().sort(1)
 
 
 @dataclass(eq=False)
@@ -195,8 +202,8 @@ def _take(
     if state.keys is not None:
         state.keys = with_tile(state.keys, logits.detach(), ids)
     if state.above is not None:
-        assert site.best is not None
-        state.above += count_above(logits.detach(), site.best.detach())
+        assert site.rising is not None
+        state.above += count_above(logits.detach(), site.rising)
 
 
 def combine(one: PartState, other: PartState) -> PartState:

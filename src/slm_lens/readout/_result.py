@@ -44,7 +44,7 @@ def site_readout(
         competes = {s: _competes(site.sets, ids, members, parts) for s, members in within.items()}
         if "rank" in asked:
             rank = {
-                s: torch.where(competes[s], 1 + _above(known, members), NO_RANK)
+                s: torch.where(competes[s], 1 + _above(known, members, site), NO_RANK)
                 for s, members in within.items()
             }
         if "log_prob" in asked:
@@ -99,9 +99,14 @@ def _sums(state: PartState) -> Sums:
     return state.sums
 
 
-def _above(known: Mapping[int, PartState], members: list[int]) -> Int[Tensor, "n_rows n_sets"]:
+def _above(
+    known: Mapping[int, PartState], members: list[int], site: SiteRows
+) -> Int[Tensor, "n_rows n_sets"]:
+    """Logits above each set's best token, in the order of the sets."""
     counts = [known[p].above for p in members]
-    return torch.stack([c for c in counts if c is not None]).sum(0)
+    above = torch.stack([c for c in counts if c is not None]).sum(0)
+    assert site.order is not None
+    return torch.empty_like(above).scatter_(1, site.order, above)
 
 
 def _competes(

@@ -84,8 +84,8 @@ def with_tile(
 ) -> Int[Tensor, "n_rows k"]:
     """The k highest so far and of further logits.
 
-    Only logits that reach the lowest of the k so far are looked at, which are few after the first
-    tile.
+    Only rows whose highest logit reaches the lowest of the k so far are looked at, and only such
+    logits: few after the first tiles.
 
     Args:
         keys: the highest so far, highest first.
@@ -96,17 +96,17 @@ def with_tile(
         Keys in falling order.
     """
     lowest = unpack(keys[:, -1:])[0]
-    reaching = logits >= lowest
-    row, column = _nonzero(reaching)
-    if not len(row):
+    changed = (logits.amax(1, keepdim=True) >= lowest).nonzero()[:, 0]
+    if not len(changed):
         return keys
-    n_of_row = torch.bincount(row, minlength=len(keys))
+    logits = logits[changed]
+    row, column = _nonzero(logits >= lowest[changed])
+    n_of_row = torch.bincount(row, minlength=len(changed))
     place = torch.arange(len(row), device=row.device) - (n_of_row.cumsum(0) - n_of_row)[row]
-    found = no_keys(len(keys), int(n_of_row.max()), keys.device)
+    found = no_keys(len(changed), int(n_of_row.max()), keys.device)
     found[row, place] = pack(logits[row, column], ids[column])
-    changed = n_of_row.nonzero()[:, 0]
     keys = keys.clone()
-    keys[changed] = merge(keys[changed], found[changed])
+    keys[changed] = merge(keys[changed], found)
     return keys
 
 

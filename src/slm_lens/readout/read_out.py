@@ -28,7 +28,7 @@ from slm_lens.readout.parts import VocabParts
 from slm_lens.readout.unembedding import TILE_COLUMNS, Unembedding
 from slm_lens.readout.wanted import NO_TARGET, Readout, Wanted
 
-ROWS = 128
+ROWS = 512
 """Rows of logits that exist at a time in each thread (more for a word of more positions)."""
 
 

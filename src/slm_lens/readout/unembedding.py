@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-TILE_COLUMNS = 2048
+TILE_COLUMNS = 1024
 """Rows of the unembedding (columns of the logits) that are multiplied at a time."""
 
 # A product with a single row or with few tokens is rounded otherwise than larger ones (on the CPUs
@@ -93,8 +93,10 @@ class UnembeddingRows:
             Logits; in ``out`` if there is nothing to add to the product.
         """
         n, c = len(states), len(self.weight)
-        states = states.expand(max(n, _FEWEST_ROWS), -1) if n == 1 else states
-        weight = functional.pad(self.weight, (0, 0, 0, max(0, _FEWEST_TOKENS - c)))
+        states = states.expand(_FEWEST_ROWS, -1) if n == 1 else states
+        weight = self.weight
+        if c < _FEWEST_TOKENS:
+            weight = functional.pad(weight, (0, 0, 0, _FEWEST_TOKENS - c))
         is_whole = len(states) == n and len(weight) == c
         product = torch.mm(states, weight.T, out=out if is_whole else None)[:n, :c]
         if self.bias is not None:

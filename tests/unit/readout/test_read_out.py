@@ -282,7 +282,8 @@ class TestReal:
         (known,) = run_blocks([block], unembedding, parts, 512)
         assert not block.is_exact
         counts: list[Any] = [states_of[0].above for states_of in known.values()]
-        above = torch.stack(counts).sum(0)
+        rising = torch.stack(counts).sum(0)
+        above = torch.empty_like(rising).scatter_(1, block.sites[0].order, rising)
         z = (states @ unembedding.weight.T).flatten(0, 1)
         assert above.equal((z[:, None] > z[:, targets][..., None]).sum(-1))
 
