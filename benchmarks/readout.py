@@ -7,8 +7,8 @@ What is asked for, at every layer (embeddings and after each block) and position
 
 Ways:
 
-* **product**: the bare matrix product of all states with the unembedding, a layer at a time, into
-  memory that is there already: the floor;
+* **product**: the bare matrix product of all states with the unembedding, 512 rows at a time, into
+  memory that is there already: the floor (a layer of 64 positions at a time is slower);
 * **slm-lens**: ``LogitLens.readout``;
 * **transformer-lens**: ``tools.analysis.logit_lens``, which ranks within everything only. With the
   32 targets for all positions ("shared"), and with one target for each position in 32 calls ("per
@@ -41,7 +41,7 @@ from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers
 
-N_UNITS, N_TARGETS, TOP, SLOW_S, N_RUNS, WIDTH = 500, 32, 10, 20.0, 3, 30
+N_UNITS, N_TARGETS, TOP, N_ROWS, SLOW_S, N_RUNS, WIDTH = 500, 32, 10, 512, 20.0, 3, 30
 
 
 @dataclass(frozen=True)
@@ -124,13 +124,13 @@ def product(given: Given) -> dict[str, Callable[[], Any]]:
     """The floor."""
     import torch
 
-    W_U, stack = given.model.W_U, given.stack[:, 0]
-    out = torch.empty(stack.shape[1], W_U.shape[1])
+    W_U, rows = given.model.W_U.detach(), given.stack.flatten(0, 2)
+    out = torch.empty(N_ROWS, W_U.shape[1])
 
     @torch.no_grad()
     def run() -> None:
-        for states in stack:
-            torch.mm(states, W_U, out=out)
+        for states in rows.split(N_ROWS):
+            torch.mm(states, W_U, out=out[: len(states)])
 
     return {"product": run}
 
@@ -282,13 +282,13 @@ def with_nnsight(size: Size) -> None:
 
     def theirs() -> Any:
         with torch.no_grad(), traced.trace(tokens):
-            probs_layers = []
+            probs_layers = nnsight.save([])
             for layer in traced.model.layers:
                 out = layer.output
                 hidden = out[0] if isinstance(out, tuple) else out
                 logits = traced.lm_head(traced.model.norm(hidden))
                 probs: Any = torch.nn.functional.softmax(logits, dim=-1).max(dim=-1)
-                probs_layers.append(probs.save())
+                probs_layers.append(probs)
         return probs_layers
 
     print(f"nnsight {nnsight.__version__}; forward pass included")

@@ -6,6 +6,7 @@ be put together in any order.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -51,7 +52,7 @@ def sums_of(
     max = logits.detach().amax(1)
     one, other = scratch or (None, None)
     shifted = torch.sub(logits, max[:, None], out=one)
-    exponentials = torch.exp(shifted, out=other)
+    exponentials = _exp(shifted, other)
     total = exponentials.sum(1).double()
     none = torch.zeros_like(total)
     weights = torch.linalg.vecdot(exponentials, shifted).double() if weighted else none
@@ -67,6 +68,14 @@ def sums_of(
     return Sums(
         max, total, weights, final_max.repeat(n_layers), final_total.repeat(n_layers), cross
     )
+
+
+def _exp(logits: Tensor, out: Tensor | None) -> Tensor:
+    """Exponentials; numpy's are twice as fast as those of torch 2.13 on one core."""
+    if out is None or logits.device.type != "cpu":
+        return torch.exp(logits, out=out)
+    np.exp(logits.numpy(), out=out.numpy())
+    return out
 
 
 def joined(parts: list[Sums]) -> Sums:

@@ -95,7 +95,9 @@ def with_tile(
     Returns:
         Keys in falling order.
     """
-    lowest = unpack(keys[:, -1:])[0]
+    lowest, k = unpack(keys[:, -1:])[0], keys.shape[1]
+    if k < logits.shape[1] and lowest.isneginf().any():  # the k highest of this tile alone are k
+        lowest = lowest.maximum(logits.topk(k, dim=1).values[:, -1:])
     changed = (logits.amax(1, keepdim=True) >= lowest).nonzero()[:, 0]
     if not len(changed):
         return keys
