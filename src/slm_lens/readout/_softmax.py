@@ -61,7 +61,8 @@ def sums_of(
     layers = logits.view(-1, *final.shape)
     n_layers = len(layers)
     final_max = final.detach().amax(1)
-    final_exponentials = (final - final_max[:, None]).exp()
+    below = final - final_max[:, None]
+    final_exponentials = _exp(below, None if one is None else torch.empty_like(below))
     gap = torch.sub(final, layers, out=None if one is None else one.view_as(layers))
     cross = torch.linalg.vecdot(final_exponentials, gap).double().flatten()
     final_total = final_exponentials.sum(1).double()
