@@ -10,9 +10,10 @@ Ways:
 * **product**: the bare matrix product of all states with the unembedding, 512 rows at a time, into
   memory that is there already: the floor (a layer of 64 positions at a time is slower);
 * **slm-lens**: ``LogitLens.readout``;
-* **transformer-lens**: ``tools.analysis.logit_lens``, which ranks within everything only. With the
-  32 targets for all positions ("shared"), and with one target for each position in 32 calls ("per
-  row"); ten highest tokens of everything take another call, mass is not to be had;
+* **transformer-lens**: ``tools.analysis.logit_lens``, which ranks within everything only; the ten
+  highest tokens of everything take another call, and mass is not to be had. Its form for one target
+  at each position, called 32 times, is a way of its own (``--ways transformer-lens-per-row``, many
+  minutes);
 * **materialised**: a layer's logits whole, then ranks, softmax and top-k of them, as a plain loop
   over Hugging Face's hidden states does it.
 
@@ -154,25 +155,29 @@ def with_transformer_lens(given: Given) -> dict[str, Callable[[], Any]]:
     from transformer_lens.tools.analysis import logit_lens
 
     model, cache = given.model, given.cache
-    rows = given.stack.shape[1:3]
 
     def read(**options: Any) -> Any:
         return logit_lens(model, cache=cache, positions=None, **options)
 
-    def shared() -> Any:
-        return read(targets=given.targets.tolist())
-
-    def per_row() -> Any:
-        return [read(targets=t.expand(rows)) for t in given.targets]
-
-    def highest() -> Any:
-        return read(top_k=TOP)
-
     return {
-        "transformer-lens, shared": shared,
-        "transformer-lens, per row": per_row,
-        "transformer-lens, top 10": highest,
+        "transformer-lens, ranks": lambda: read(targets=given.targets.tolist()),
+        "transformer-lens, top 10": lambda: read(top_k=TOP),
     }
+
+
+def with_transformer_lens_per_row(given: Given) -> dict[str, Callable[[], Any]]:
+    """One call for each target."""
+    from transformer_lens.tools.analysis import logit_lens
+
+    rows = given.stack.shape[1:3]
+
+    def run() -> Any:
+        return [
+            logit_lens(given.model, cache=given.cache, positions=None, targets=t.expand(rows))
+            for t in given.targets
+        ]
+
+    return {"transformer-lens, per row": run}
 
 
 def materialised(given: Given) -> dict[str, Callable[[], Any]]:
@@ -220,7 +225,9 @@ WAYS = {
     "slm-lens": with_slm_lens,
     "materialised": materialised,
     "transformer-lens": with_transformer_lens,
+    "transformer-lens-per-row": with_transformer_lens_per_row,
 }
+DEFAULT = ("product", "slm-lens", "materialised", "transformer-lens")
 
 
 def memory_mb(key: str) -> float:
@@ -241,7 +248,7 @@ def measure(way: str, size: Size) -> dict[str, dict[str, float]]:
     generator = torch.Generator().manual_seed(2)
     tokens = torch.randint(size.d_vocab, (1, size.n_positions), generator=generator)
     cache = None
-    if way == "transformer-lens":
+    if way.startswith("transformer-lens"):
         with torch.no_grad():
             _, cache = model.run_with_cache(tokens, logits_to_keep=1)
     given = Given(model, cache, residual_stack(model, tokens), make_targets(size))
@@ -308,7 +315,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Reading layers over a wide vocabulary.")
     parser.add_argument("--small", action="store_true", help="sizes that take seconds")
     parser.add_argument("--positions", type=int, help="positions, instead of 64")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=DEFAULT)
     parser.add_argument("--way", choices=list(WAYS), help="one way, as JSON")
     parser.add_argument("--nnsight", action="store_true", help="compare with nnsight, if installed")
     options = parser.parse_args()

@@ -1,7 +1,9 @@
 """Benchmarks run and print a table; their figures are never asserted."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from embedded_hf import ROOT
@@ -93,3 +95,57 @@ def test_the_tuned_lens_benchmark_goes_on_and_prints_its_tables(tmp_path):
     assert [line.split()[0] for line in lines[-5:]] == names
     assert lines[-5].split() == ["logit", "+0.000", "[+0.000,", "+0.000]"]
     assert (tmp_path / "tuned_lens.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.slow
+def test_the_readout_benchmark_prints_each_way_and_they_agree(monkeypatch: pytest.MonkeyPatch):
+    script = str(ROOT / "benchmarks" / "readout.py")
+    run = subprocess.run([sys.executable, script, "--small"], capture_output=True, text=True)
+    size, header, *rows = run.stdout.splitlines()
+    assert "4000 tokens, 16 positions, 32 targets" in size
+    assert header.split() == ["seconds", "to", "product", "extra", "MB"]
+    ways = ["product", "slm-lens, ranks", "slm-lens, all", "materialised, ranks"]
+    ways += ["materialised, all", "transformer-lens, ranks", "transformer-lens, top 10"]
+    assert [row[:30].strip() for row in rows] == ways
+    assert rows[0].split()[2] == "1.00"
+
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import readout as benchmark  # pyright: ignore[reportMissingImports]
+    import torch
+
+    from slm_lens import residual_stack
+
+    model = benchmark.make_model(benchmark.SMALL)
+    stack = residual_stack(model, torch.arange(16)[None])
+    targets = benchmark.make_targets(benchmark.SMALL)
+    given = benchmark.Given(model, None, stack, targets)
+    ours = benchmark.with_slm_lens(given)["slm-lens, all"]()
+    whole = benchmark.materialised(given)["materialised, all"]()
+    text = targets < 4000 - 502
+    for layer, ((in_text, in_speech), rest) in enumerate(whole):
+        assert ours.rank["text"][layer, 0][:, text].equal(in_text[:, text])
+        assert ours.rank["speech"][layer, 0][:, ~text].equal(in_speech[:, ~text])
+        assert ours.top_k["text"].ids[layer, 0].equal(rest[2].indices)
+        assert torch.allclose(ours.mass["units"][layer, 0], rest[3], atol=1e-6)
+        assert torch.allclose(ours.entropy["text"][layer, 0], rest[1], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_results_are_written_with_the_machine_and_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import results as benchmark  # pyright: ignore[reportMissingImports]
+
+    known = {"readout": ("readout.py --small --ways product",), "load": ("no such file",)}
+    monkeypatch.setattr(benchmark, "BENCHMARKS", known)
+    monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "RESULTS.md")
+    kept = "## load\n\nof another day\n"
+    (tmp_path / "RESULTS.md").write_text(f"# Benchmarks\n\n{kept}")
+    monkeypatch.setattr(sys, "argv", ["results.py", "readout"])
+    benchmark.main()
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text.index("## readout") < text.index("$ python benchmarks/readout.py --small")
+    assert re.search(r"\d+ cores, load .* torch \d", text)
+    assert re.search(r"^product .* 1\.00 ", text, flags=re.M)
+    assert text.endswith(kept)
