@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
+    from slm_lens.readout.wanted import Readout, TopK
     from slm_lens.report.phase_report import report_phases
     from slm_lens.sequence.batch import SequenceBatch, pad_batch
     from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
@@ -81,11 +82,13 @@ _MODULE_OF = {
     "Phases": "phases.result",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
+    "Readout": "readout.wanted",
     "SequenceBatch": "sequence.batch",
     "SlmLensError": "errors",
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
     "StreamSpec": "families.vocab_spec",
+    "TopK": "readout.wanted",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -155,11 +158,13 @@ __all__ = [
     "Phases",
     "PromptFormat",
     "Provenance",
+    "Readout",
     "SequenceBatch",
     "SlmLensError",
     "SpeechTextSequence",
     "SpeechTextVocab",
     "StreamSpec",
+    "TopK",
     "TunedLens",
     "TunedLensFacts",
     "Turn",
