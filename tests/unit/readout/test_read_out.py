@@ -283,7 +283,8 @@ class TestReal:
         assert not block.is_exact
         counts: list[Any] = [states_of[0].above for states_of in known.values()]
         rising = torch.stack(counts).sum(0)
-        above = torch.empty_like(rising).scatter_(1, block.sites[0].order, rising)
+        order: Any = block.sites[0].order
+        above = torch.empty_like(rising).scatter_(1, order, rising)
         z = (states @ unembedding.weight.T).flatten(0, 1)
         assert above.equal((z[:, None] > z[:, targets][..., None]).sum(-1))
 
