@@ -11,13 +11,14 @@ pooled over its positions and within text.
 Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from slm_lens.lens.model import LensModel, SpeechTextModel
+from slm_lens.readout._result import stacked
 from slm_lens.readout.parts import one_part, vocab_parts
 from slm_lens.readout.pooling import Pool
 from slm_lens.readout.read_out import read_out
@@ -121,7 +122,7 @@ class LogitLens:
 
     def readout(
         self,
-        residual: Float[Tensor, "*rows d_model"],
+        residual: Float[Tensor, "*rows d_model"] | Iterable[Tensor],
         *statistics: Statistic,
         targets: Int[Tensor, "..."] | None = None,
         within: Sequence[str] | None = None,
@@ -139,23 +140,36 @@ class LogitLens:
             read.top_k["text"].ids      # [layer, batch, pos, 5]
 
         Args:
-            residual: residual-stream vectors, such as a whole stack.
+            residual: residual-stream vectors, such as a whole stack; or an iterable of layers, each
+                ``[*rows, d_model]``, of which one is held at a time.
             *statistics: what is wanted, of ``"rank"``, ``"log_prob"`` (both of `targets`),
                 ``"mass"``, ``"entropy"``, ``"kl"``, ``"top_k"``; see `Readout`.
-            targets: token ids, ``[n_targets]`` for all rows or ``[*rows, n_targets]``.
+            targets: token ids, ``[n_targets]`` for all rows or ``[*rows, n_targets]`` (of an
+                iterable: the rows of one layer).
             within: subsets of the vocabulary: ``"text"``, ``"speech"``, ``"full"``; None for all.
             k: how many tokens ``"top_k"`` gives.
             final: residual vectors of the last layer, for ``"kl"``: ``stack[-1]``.
             differentiable: let gradients flow from everything but ranks and top tokens.
 
         Returns:
-            What was wanted; the axes are those of ``residual`` without the last.
+            What was wanted; the axes are those of ``residual`` without the last, the first one
+            that of an iterable.
 
         Raises:
-            ValueError: a shape does not fit, or a target lies outside the vocabulary.
-        """  # noqa: DOC502 (raised by read_out)
+            ValueError: no layer, a shape does not fit, or a target lies outside the vocabulary.
+        """
         chosen = None if within is None else tuple(within)
         wanted = Wanted(frozenset(statistics), targets, chosen, k)
+        if not isinstance(residual, Tensor):
+            layers = [self._readout(h, wanted, final, differentiable) for h in residual]
+            if not layers:
+                raise ValueError("readout: got no layer, expected at least one.")
+            return stacked(layers)
+        return self._readout(residual, wanted, final, differentiable)
+
+    def _readout(
+        self, residual: Tensor, wanted: Wanted, final: Tensor | None, differentiable: bool
+    ) -> Readout:
         return read_out(
             residual,
             self.unembedding,

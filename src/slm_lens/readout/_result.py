@@ -12,6 +12,8 @@ from slm_lens.readout._top import unpack
 from slm_lens.readout.parts import VocabParts
 from slm_lens.readout.wanted import NO_RANK, NO_TARGET, Readout, TopK, Wanted
 
+_BY_ROW = ("rank", "log_prob", "mass", "entropy", "kl")  # fields of `Readout`, in its order
+
 
 def site_readout(
     known: Mapping[int, PartState],
@@ -91,7 +93,31 @@ def together(pieces: Sequence[tuple[Tensor, Readout]], shape: tuple[int, ...]) -
         )
         for s in pieces[0][1].top_k
     }
-    return Readout(*(by_name(f) for f in ("rank", "log_prob", "mass", "entropy", "kl")), top_k=top)
+    return Readout(*(by_name(f) for f in _BY_ROW), top_k=top)
+
+
+def stacked(readouts: Sequence[Readout]) -> Readout:
+    """Readouts of several layers as one.
+
+    Args:
+        readouts: of each layer, all asked for the same.
+
+    Returns:
+        The answers, with the layer as the first axis.
+    """
+
+    def by_name(field: str) -> dict[str, Tensor]:
+        first: Mapping[str, Tensor] = getattr(readouts[0], field)
+        return {name: torch.stack([getattr(r, field)[name] for r in readouts]) for name in first}
+
+    top = {
+        s: TopK(
+            torch.stack([r.top_k[s].ids for r in readouts]),
+            torch.stack([r.top_k[s].logits for r in readouts]),
+        )
+        for s in readouts[0].top_k
+    }
+    return Readout(*(by_name(f) for f in _BY_ROW), top_k=top)
 
 
 def _sums(state: PartState) -> Sums:

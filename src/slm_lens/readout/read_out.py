@@ -79,7 +79,7 @@ def read_out(
             f"of {parts.d_vocab}, expected the same."
         )
     sets: dict[Site, Tensor | None] = {
-        site: _sets(w, grid, site, parts.d_vocab) for site, w in wanted.items()
+        site: _sets(w, grid, site, unembedding) for site, w in wanted.items()
     }
     needs: dict[Site, dict[int, Needs]] = {site: _needs(w, parts) for site, w in wanted.items()}
     found: dict[Site, list[tuple[Tensor, Readout]]] = {site: [] for site in wanted}
@@ -98,10 +98,10 @@ def read_out(
 
 
 def _sets(
-    wanted: Wanted, grid: Grid, site: Site, d_vocab: int
+    wanted: Wanted, grid: Grid, site: Site, unembedding: Unembedding
 ) -> Int[Tensor, "n_lead_or_1 n_rows_or_1 n_sets n_tokens"] | None:
     """Target sets of every row, the axis of leads first."""
-    targets = wanted.targets
+    targets, d_vocab = wanted.targets, unembedding.d_vocab
     if targets is None:
         return None
     outside = targets[(targets < NO_TARGET) | (targets >= d_vocab)]
@@ -110,7 +110,7 @@ def _sets(
             f"readout: got target ids {sorted(set(outside.tolist()))[:8]}, expected 0 <= id < "
             f"d_vocab={d_vocab}. Do the targets come from this model's vocabulary?"
         )
-    targets = targets.to(grid.states.device)
+    targets = targets.to(unembedding.weight.device)
     expected = grid.shape_at(site)
     if site == "position" and targets.ndim == 1:
         return targets.view(1, 1, -1, 1)
@@ -156,16 +156,16 @@ def _block(
     unembedding: Unembedding,
     normalise: Callable[[Tensor], Tensor] | None,
 ) -> Block:
-    ready = normalise or (lambda rows: rows.float())
+    ready, device = normalise or (lambda rows: rows.float()), unembedding.weight.device
     lead, pos = (slice(r.start, r.stop) for r in (cell.leads, cell.positions))
-    states = ready(grid.states[lead, pos].flatten(0, 1))
-    final = None if grid.final is None else ready(grid.final[pos])
+    states = ready(grid.states[lead, pos].flatten(0, 1).to(device))
+    final = None if grid.final is None else ready(grid.final[pos].to(device))
     own: dict[Site, Tensor | None] = {
         site: None if s is None else _of_cell(s, cell, site) for site, s in sets.items()
     }
     given = [s[s != NO_TARGET] for s in own.values() if s is not None]
     ids = torch.cat(given).unique() if given else torch.zeros(0, dtype=torch.int64)
-    ids = ids.to(states.device)
+    ids = ids.to(device)
     sites = [
         SiteRows(
             site,

@@ -96,3 +96,21 @@ def test_half_precision_passes_the_check_and_is_read_in_float32(dtype):
     stack = residual_stack(model, torch.tensor([[3, 1, 4, 1, 5]]))
     assert stack.dtype == dtype
     assert LogitLens(model)(stack[1]).dtype == torch.float32
+
+
+def test_a_stream_of_layers_reads_as_the_stack(model, utterances):
+    stack = residual_stack(model, utterances[0].sequence.tokens[None])
+    lens = LogitLens(model)
+    wanted: tuple = ("rank", "log_prob", "mass", "entropy", "kl", "top_k")
+    options: dict = {"targets": torch.tensor([3, 7]), "final": stack[-1], "k": 4}
+    whole = lens.readout(stack, *wanted, **options)
+    stream = lens.readout((layer for layer in stack), *wanted, **options)
+    for name in ("rank", "log_prob", "mass", "entropy", "kl"):
+        for subset, expected in getattr(whole, name).items():
+            assert torch.allclose(
+                getattr(stream, name)[subset], expected, equal_nan=True, atol=1e-6
+            )
+    assert stream.top_k["text"].ids.equal(whole.top_k["text"].ids)
+    assert stream.top_k["full"].logits.shape == (len(stack), *stack.shape[1:3], 4)
+    with pytest.raises(ValueError, match=r"readout: got no layer"):
+        lens.readout(iter(()), "mass")
