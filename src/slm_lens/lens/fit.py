@@ -167,7 +167,6 @@ class _Fit:
             {"tuned": self.tuned},
             self._held_out,
             batch_size=settings.batch_size,
-            chunk_positions=settings.chunk_positions,
             forward=self._used,
         )
         kl_nats = middle_divergence(table, "tuned", settings.positions)
@@ -202,7 +201,6 @@ def lens_divergence(
     sequences: Sequence[SpeechTextSequence],
     *,
     batch_size: int = 8,
-    chunk_positions: int = 512,
     forward: Forward = "auto",
 ) -> pl.DataFrame:
     """How far each lens is from the model's own prediction, by layer and modality.
@@ -215,7 +213,6 @@ def lens_divergence(
         lenses: by name; a `LogitLens` for comparison.
         sequences: what to measure on; not what was fitted on.
         batch_size: sequences in one forward pass.
-        chunk_positions: positions whose logits are held at once.
         forward: which forward pass gives the states, as in `residual_stack`.
 
     Returns:
@@ -240,10 +237,9 @@ def lens_divergence(
         for p in FIT_POSITIONS:
             counts[p] += int(is_of[p].sum())
         for name, lens in lenses.items():
-            for layer in range(n_layers + 1):
-                kl = _kl(states, layer, lens, chunk_positions).double()
-                for p in FIT_POSITIONS:
-                    sums[name, p][layer] += float(kl[is_of[p]].sum())
+            kl = _divergence(states, lens).double()
+            for p in FIT_POSITIONS:
+                sums[name, p] += kl[:, is_of[p]].sum(1).numpy()
     rows = [
         (name, p, layer, float(total / counts[p]), counts[p])
         for (name, p), totals in sums.items()
@@ -278,27 +274,16 @@ def _backward(
     return n, total.item() / len(layers)
 
 
-def _kl(
-    states: Float[Tensor, "layer n d_model"],
-    layer: int,
-    lens: TunedLens | LogitLens,
-    chunk_positions: int,
-) -> Float[Tensor, " n"]:
-    with torch.no_grad():
-        chunks = states.split(chunk_positions, dim=1)
-        return torch.cat([_divergence(chunk, layer, lens) for chunk in chunks])
-
-
 def _divergence(
-    states: Float[Tensor, "layer n d_model"], layer: int, lens: TunedLens | LogitLens
-) -> Float[Tensor, " n"]:
-    """``KL(final || lens)`` in nats at every position."""
-    reader = lens.logit_lens if isinstance(lens, TunedLens) else lens
-    with torch.no_grad():
-        final = reader.differentiable(states[-1]).log_softmax(-1)
-    state = lens.translate(states[layer], layer) if isinstance(lens, TunedLens) else states[layer]
-    read = reader.differentiable(state).log_softmax(-1)
-    return functional.kl_div(read, final, reduction="none", log_target=True).sum(-1)
+    states: Float[Tensor, "layer n d_model"], lens: TunedLens | LogitLens
+) -> Float[Tensor, "layer n"]:
+    """``KL(final || lens)`` in nats of every layer and position, on the CPU."""
+    reader, read = lens, states
+    if isinstance(lens, TunedLens):
+        reader = lens.logit_lens
+        read = torch.stack([lens.translate(h, layer) for layer, h in enumerate(states)])
+    found = reader.readout(read.detach(), "kl", within=["full"], final=states[-1].to(read.dtype))
+    return found.kl["full"].cpu()
 
 
 def _states(

@@ -10,7 +10,6 @@ import torch
 
 import slm_lens
 from slm_lens import FitSettings, LogitLens, TunedLens, fit_tuned_lens, lens_divergence
-from slm_lens.lens.fit import _divergence
 from slm_lens.lens.tuned_lens import load_tuned_lens, unembedding_hash
 
 FAST = FitSettings(n_steps=12, batch_size=2, learning_rate=0.01)
@@ -62,11 +61,23 @@ def test_the_change_by_hand(model, states):
     assert torch.equal(lens(states[-1], n_layers), LogitLens(model)(states[-1]))
 
 
+def divergence(states, lens):
+    """Sum over positions of ``KL(final || layer 1)``, with gradients."""
+    read = lens.logit_lens.readout(
+        lens.translate(states[1], 1),
+        "kl",
+        within=["full"],
+        final=states[-1],
+        differentiable=True,
+    )
+    return read.kl["full"].double().sum()
+
+
 def test_gradients_are_those_of_finite_differences(model, states):
     lens = TunedLens(model)
     lens.weight.requires_grad_()
     lens.bias.requires_grad_()
-    _divergence(states, 1, lens).sum().backward()
+    divergence(states, lens).backward()
     assert lens.bias.grad is not None
     assert lens.weight.grad is not None
     assert not lens.bias.grad[0].any()  # another layer
@@ -75,7 +86,7 @@ def test_gradients_are_those_of_finite_differences(model, states):
         for step in (0.01, -0.01):
             with torch.no_grad():
                 tensor[at] += step
-                values.append(_divergence(states, 1, lens).double().sum().item())
+                values.append(divergence(states, lens).item())
                 tensor[at] -= step
         assert tensor.grad is not None
         assert tensor.grad[at].item() == pytest.approx((values[0] - values[1]) / 0.02, rel=0.02)
@@ -101,7 +112,7 @@ def test_a_fit_brings_it_nearer_where_it_was_fitted(model, sequences, positions)
 def test_divergence_by_hand(model, sequences):
     """KL(final || lens) in float64 from all logits at once, position by position."""
     lens = fit_tuned_lens(model, sequences, FAST)
-    table = lens_divergence(model, {"tuned": lens}, sequences, batch_size=3, chunk_positions=4)
+    table = lens_divergence(model, {"tuned": lens}, sequences, batch_size=3)
     total = {"speech": [], "text": [], "all": []}
     for sequence in sequences:
         stack = slm_lens.residual_stack(model, sequence.tokens[None])[:, 0]
