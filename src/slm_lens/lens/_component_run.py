@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from slm_lens.lens._runs import ONE_AT_A_TIME, real_positions
 from slm_lens.lens.final_norm import FinalNorm
 from slm_lens.lens.model import LensModel
 
@@ -57,16 +58,7 @@ def run_components(
     Raises:
         ValueError: as `component_stack`.
     """
-    if tokens.numel() == 0:
-        raise ValueError(
-            f"component_stack: got tokens of shape {tuple(tokens.shape)}, expected at least one."
-        )
-    mask = torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask
-    if not mask[:, 0].all() or (mask[:, 1:] & ~mask[:, :-1]).any():
-        raise ValueError(
-            "component_stack: got a mask with padding before real tokens, expected padding on the "
-            "right, so that every position keeps its number."
-        )
+    mask = real_positions(tokens, attention_mask, "component_stack")
     columns = mask[:, positions].any(0).nonzero()[:, 0].cpu()
     if not len(columns):
         raise ValueError(
@@ -78,16 +70,17 @@ def run_components(
     last = f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"
     wanted = {*hooks, *summands, last, "ln_final.hook_scale"}
     device, kept_on = torch.device(model.cfg.device), model.W_U.device
-    logits, cache = model.run_with_cache(
-        tokens.to(device),
-        # A list would cache each hook under its other names as well.
-        names_filter=lambda name: name in wanted,
-        pos_slice=positions,
-        attention_mask=mask.long().to(device),
-        output_attentions=False,
-        logits_to_keep=torch.tensor(positions)[columns].to(device),
-        device=kept_on,
-    )
+    with ONE_AT_A_TIME:
+        logits, cache = model.run_with_cache(
+            tokens.to(device),
+            # A list would cache each hook under its other names as well.
+            names_filter=lambda name: name in wanted,
+            pos_slice=positions,
+            attention_mask=mask.long().to(device),
+            output_attentions=False,
+            logits_to_keep=torch.tensor(positions)[columns].to(device),
+            device=kept_on,
+        )
     missing = sorted(wanted - set(cache.keys()) - {_OPTIONAL})
     if missing:
         raise ValueError(

@@ -1,5 +1,6 @@
 """The state of a fit on disk."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -53,6 +54,7 @@ class FitState:
             "settings": repr(settings),
             "unembedding": unembedding_hash(model),
             "held out": digest(held_out),
+            "weights": _weights_in_short(model),
             "states": f"{used} forward, {attention_of(model, used)} attention",
         }
 
@@ -67,7 +69,13 @@ class FitState:
         """
         if self._path is None or not self._path.is_file():
             return
-        kept = torch.load(self._path, weights_only=True)
+        try:
+            kept = torch.load(self._path, weights_only=True)
+        except Exception as error:  # what damaged pickles raise has no common root
+            raise ValueError(
+                f"fit_tuned_lens: {self._path} cannot be read ({type(error).__name__}), expected "
+                "the state of a fit. Was it cut short? Remove it to begin anew."
+            ) from error
         if kept["is_of"] != self._is_of:
             raise ValueError(
                 f"fit_tuned_lens: {self._path} is the state of another fit ({kept['is_of']}), "
@@ -100,3 +108,13 @@ class FitState:
             "optimiser": fit.optimiser.state_dict(),
         }
         write_atomically(self._path, lambda part: torch.save(state, part))
+
+
+@torch.no_grad()
+def _weights_in_short(model: LensModel) -> str:
+    """A hash of the sum and the norm of every weight, to five digits."""
+    numbers = [
+        f"{name} {weight.sum(dtype=torch.float64).item():.4e} {weight.float().norm().item():.4e}"
+        for name, weight in model.get_submodule("").named_parameters()
+    ]
+    return hashlib.sha256("\n".join(numbers).encode()).hexdigest()

@@ -222,7 +222,7 @@ def component_stack(
         model,
         tokens,
         attention_mask,
-        positions=_chosen("positions", positions, tokens.shape[1]),
+        positions=_chosen("positions", positions, tokens.shape[-1]),
         hooks=[hook for _, hook in _rows(kind, blocks, whole=layers is None)],
         additive=kind in SUMMANDS,
     )

@@ -221,10 +221,12 @@ def lens_divergence(
         modality without positions.
 
     Raises:
-        ValueError: there is no sequence.
+        ValueError: there is no sequence, or a lens is of another model.
     """
     if not sequences:
         raise ValueError("lens_divergence: got no sequence, expected at least one.")
+    for lens in lenses.values():
+        lens.require_model(model, "lens_divergence")
     used = choose_forward(model, forward, "lens_divergence")
     n_layers = model.cfg.n_layers
     sums: dict[tuple[str, str], np.ndarray] = {
@@ -278,9 +280,9 @@ def _divergence(
     states: Float[Tensor, "layer n d_model"], lens: TunedLens | LogitLens
 ) -> Float[Tensor, "layer n"]:
     """``KL(final || lens)`` in nats of every layer and position, on the CPU."""
-    reader, read = lens, states
+    reader = lens.logit_lens if isinstance(lens, TunedLens) else lens
+    read = states
     if isinstance(lens, TunedLens):
-        reader = lens.logit_lens
         read = torch.stack([lens.translate(h, layer) for layer, h in enumerate(states)])
     found = reader.readout(read.detach(), "kl", within=["full"], final=states[-1].to(read.dtype))
     return found.kl["full"].cpu()

@@ -28,7 +28,7 @@ from torch import Tensor
 from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions
 from slm_lens.lens.lens_facts import TunedLensFacts
 from slm_lens.lens.model import LensModel
-from slm_lens.lens.states import residual_stack
+from slm_lens.lens.states import attention_of, residual_stack
 from slm_lens.lens.tuned_lens import TunedLens, unembedding_hash
 from slm_lens.sequence.sequence import SpeechTextSequence
 
@@ -101,7 +101,13 @@ def jacobian_lens(
         )
     identity = torch.eye(model.cfg.d_model, device=total.device)
     facts = TunedLensFacts(
-        positions, n_sequences, n_positions, unembedding_hash(model), source="jacobian"
+        positions,
+        n_sequences,
+        n_positions,
+        unembedding_hash(model),
+        source="jacobian",
+        forward="hooked",
+        attention=attention_of(model, "hooked"),
     )
     return TunedLens(model, weight=total / n_sequences - identity, facts=facts)
 

@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from slm_lens._json import read_json_object
-from slm_lens.lens.fit_settings import FitPositions, FitSettings
+from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions, FitSettings
+
+SOURCES = ("slm-lens", "tuned-lens", "jacobian")
+"""Where a lens may come from: fitted here, by the tuned-lens package, or from Jacobians."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,16 @@ def read_lens_facts(path: Path) -> TunedLensFacts:
             f"expected {names} with {wanted}. It was written by another version of slm-lens: fit "
             "the lens again."
         )
-    read["settings"] = None if settings is None else FitSettings(**settings)
-    read["evaluations"] = tuple((int(step), float(kl)) for step, kl in read["evaluations"])
+    known = read["positions"] in FIT_POSITIONS and read["source"] in SOURCES
+    try:
+        read["settings"] = None if settings is None else FitSettings(**settings)
+        read["evaluations"] = tuple((int(step), float(kl)) for step, kl in read["evaluations"])
+        known = known and isinstance(read["unembedding"], str)
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError(
+            f"load_tuned_lens: {path} holds {read}, expected positions out of {FIT_POSITIONS}, a "
+            f"source out of {SOURCES}, a hash, and pairs of evaluations. Was it edited?"
+        )
     return TunedLensFacts(**read)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from slm_lens.lens.model import LensModel, SpeechTextModel
 from slm_lens.readout._result import stacked
@@ -60,6 +60,7 @@ class LogitLens:
                 "change every number). Call `model.eval()`."
             )
         self._ln_final = model.get_submodule("ln_final")
+        self._model, self._made_of = model, model.W_U.data_ptr()
         self._dtype = model.W_U.dtype
         bias = model.b_U.detach()
         self.unembedding = Unembedding(
@@ -117,8 +118,41 @@ class LogitLens:
 
         Returns:
             Normed in the model's dtype, then float32.
-        """
+
+        Raises:
+            ValueError: the model has another unembedding since, or hooks on its final norm.
+        """  # noqa: DOC502 (raised by _require_as_it_was)
+        self._require_as_it_was()
         return self._ln_final(residual[None].to(self._dtype))[0].float()
+
+    def _require_as_it_was(self) -> None:
+        if self._model.W_U.data_ptr() != self._made_of:
+            raise ValueError(
+                "LogitLens: the model was changed since the lens was made of it (compatibility "
+                "mode, another dtype or device), expected the same. Make a new LogitLens(model)."
+            )
+        hooked = [str(m.__dict__.get("name")) for m in self._ln_final.modules() if _has_hooks(m)]
+        if hooked:
+            raise ValueError(
+                f"LogitLens: got hooks on {hooked}, expected none on the final norm: they would "
+                "act on rows of all layers together. Remove them (model.reset_hooks()) to read."
+            )
+
+    def require_model(self, model: LensModel, reader: str) -> None:
+        """Refuse another model than the one that the lens was made of.
+
+        Args:
+            model: the model to read.
+            reader: the public function to name in the message.
+
+        Raises:
+            ValueError: it is another one, or was changed since.
+        """
+        if model.W_U.data_ptr() != self._made_of:
+            raise ValueError(
+                f"{reader}: got the logit lens of another model, or from before it was changed; "
+                "expected LogitLens(model)."
+            )
 
     def readout(
         self,
@@ -158,8 +192,7 @@ class LogitLens:
         Raises:
             ValueError: no layer, a shape does not fit, or a target lies outside the vocabulary.
         """
-        chosen = None if within is None else tuple(within)
-        wanted = Wanted(frozenset(statistics), targets, chosen, k)
+        wanted = Wanted(frozenset(statistics), targets, _names(within), k)
         if not isinstance(residual, Tensor):
             layers = [self._readout(h, wanted, final, differentiable) for h in residual]
             if not layers:
@@ -207,13 +240,19 @@ class LogitLens:
             What was wanted; the last axis of rows counts words.
 
         Raises:
-            ValueError: a shape or span does not fit, or a target lies outside the vocabulary.
+            ValueError: ``"kl"`` is wanted, a shape or span does not fit, or a target lies outside
+                the vocabulary.
 
         Source:
             Pooling: as reported second hand of Sternberg et al. 2026, arXiv:2606.22473.
-        """  # noqa: DOC502 (raised by read_out)
+        """
+        if "kl" in statistics:
+            raise ValueError(
+                "readout_words: got 'kl', expected another statistic: it is read at positions, by "
+                "readout(..., final=...)."
+            )
         sets = None if targets is None else target_sets(targets)
-        chosen = None if within is None else tuple(within)
+        chosen = _names(within)
         return read_out(
             residual,
             self.unembedding,
@@ -249,3 +288,14 @@ class LogitLens:
                 "block and `unembed(ln_final(...))`, or was it changed by "
                 "`enable_compatibility_mode()`?"
             )
+
+
+def _names(within: Sequence[str] | None) -> tuple[str, ...] | None:
+    """Names of subsets."""
+    if isinstance(within, str):
+        raise ValueError(f"readout: got within={within!r}, expected a list: within=[{within!r}].")
+    return None if within is None else tuple(within)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(getattr(module, "fwd_hooks", None))

@@ -7,12 +7,14 @@ enough to move ranks, so every result says which one ran.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from slm_lens.lens._runs import ONE_AT_A_TIME, real_positions
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel, SpeechTextModel
 from slm_lens.model.plain_forward import PlainForward
@@ -137,24 +139,15 @@ def stack_and_check(
 
     Raises:
         ValueError: as `residual_stack`.
-    """
-    if tokens.numel() == 0:
-        raise ValueError(
-            f"residual_stack: got tokens of shape {tuple(tokens.shape)}, expected at least one."
-        )
-    mask = torch.ones_like(tokens, dtype=torch.bool) if attention_mask is None else attention_mask
-    if not mask[:, 0].all() or (mask[:, 1:] & ~mask[:, :-1]).any():
-        raise ValueError(
-            "residual_stack: got a mask with padding before real tokens, expected padding on the "
-            "right, so that every position keeps its number."
-        )
+    """  # noqa: DOC502 (raised by real_positions and the lens)
+    mask = real_positions(tokens, attention_mask, "residual_stack")
     n_real = int(mask.sum(1).min())  # check only positions that are real in every row
     checked = torch.linspace(0, n_real - 1, _N_CHECKED_POSITIONS).long().unique()
     device = torch.device(model.cfg.device)
     given = tokens.to(device), mask.long().to(device), checked.to(device)
-    stack, logits = (
-        _plain_forward(model).run(*given) if forward == "fast" else _hooked(model, *given)
-    )
+    with ONE_AT_A_TIME:
+        run = _plain_forward(model).run if forward == "fast" else partial(_hooked, model)
+        stack, logits = run(*given)
     lens.require_identity(stack[-1][:, checked.to(device)], logits)
     return stack
 

@@ -204,12 +204,13 @@ def load_tuned_lens(folder: str | Path, model: LensModel) -> TunedLens:
         _same_unembedding(facts.unembedding, unembedding_hash(model), folder)
         try:
             tensors = load_file(folder / "tuned_lens.safetensors")
-        except (SafetensorError, OSError) as error:
+            weight, bias = tensors["weight"], tensors["bias"]
+        except (SafetensorError, OSError, KeyError) as error:
             raise ValueError(
                 f"load_tuned_lens: tuned_lens.safetensors in {folder} cannot be read ({error}), "
                 "expected what TunedLens.save wrote. Was it cut short?"
             ) from error
-        return TunedLens(model, weight=tensors["weight"], bias=tensors["bias"], facts=facts)
+        return TunedLens(model, weight=weight, bias=bias, facts=facts)
     if (folder / "params.pt").is_file() and (folder / "config.json").is_file():
         return _from_package(folder, model)
     raise LookupError(

@@ -175,11 +175,18 @@ def word_lens(
             controls wanted for a single utterance, an option out of range,
             a lens of another model, or a model that `residual_stack` refuses.
 
+        TypeError: `lens` is no tuned lens.
+
     Source:
         Ours.
     """  # noqa: DOC502 (some raised by the functions it calls)
     model.vocab.require_text("word_lens", model.provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size)
+    if lens is not None and not isinstance(lens, TunedLens):
+        raise TypeError(
+            f"word_lens: got a {type(lens).__name__} as lens, expected a TunedLens, or None for "
+            "the logit lens."
+        )
     if lens is not None:
         lens.require_model(model, "word_lens")
     plan = TargetPlan(

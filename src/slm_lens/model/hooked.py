@@ -161,6 +161,7 @@ class HookedSLM(TransformerBridge):
             compatibility_mode=self.compatibility_mode,
             weights_processed=self._weights_processed,
             random_weights_seed=self.random_weights_seed,
+            hooks=tuple(sorted({str(h.name) for h in self.hook_dict.values() if h.fwd_hooks})),
         )
 
     def enable_compatibility_mode(self, *args: Any, **kwargs: Any) -> None:

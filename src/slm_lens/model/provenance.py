@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-NUMERIC = ("dtype", "attention", "forward", "compatibility_mode", "weights_processed")
+NUMERIC = ("dtype", "attention", "forward", "compatibility_mode", "weights_processed", "hooks")
 """Fields that change the numbers of one and the same model."""
 
 
@@ -26,6 +26,7 @@ class Provenance:
             weights that were loaded.
         forward: which forward pass ran: "hooked" (the bridge's, with eager attention) or "fast"
             (the plain model's; see `residual_stack`).
+        hooks: hook points that had hooks on them, which act in the hooked forward.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Provenance:
     weights_processed: bool
     random_weights_seed: int | None
     forward: Literal["fast", "hooked"] = "hooked"
+    hooks: tuple[str, ...] = ()
 
     @property
     def model_and_family(self) -> str:
@@ -61,6 +63,8 @@ class Provenance:
             "no adapter" if self.adapter is None else f"adapter {self.adapter}",
             f"compatibility mode {mode}" + (" (weights processed)" * self.weights_processed),
         ]
+        if self.hooks:
+            parts.append(f"hooks on {', '.join(self.hooks)}")
         if self.random_weights_seed is not None:
             parts.append(f"random weights (seed {self.random_weights_seed})")
         return ", ".join(parts)

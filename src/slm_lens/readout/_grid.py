@@ -49,6 +49,8 @@ def as_grid(
             f"readout: got states of shape {tuple(states.shape)} and {len(wanted)} sites, expected "
             "at least one row of states, and something to read."
         )
+    if spans is not None and not len(spans):
+        raise ValueError("readout: got no spans, expected at least one word.")
     if (spans is None) == bool(wanted.keys() & {"max", "last"}):
         raise ValueError(
             f"readout: got {'no spans' if spans is None else 'spans'} and sites {list(wanted)}, "
@@ -58,7 +60,12 @@ def as_grid(
     if of_final != (final is not None):
         raise ValueError(
             f"readout: got {'no ' if final is None else ''}final states, expected them where 'kl' "
-            "is wanted, and only there."
+            "is wanted, and only there. 'kl' is read at positions: LogitLens.readout(final=...)."
+        )
+    if final is not None and final.ndim < 2:
+        raise ValueError(
+            f"readout: got final states of shape {tuple(final.shape)}, expected "
+            "[*positions, d_model]; of one position: final[None], and states[:, None]."
         )
     n_trailing = 0 if spans is None else 1
     if final is not None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from slm_lens.readout._block import PartState, SiteRows
 from slm_lens.readout._softmax import Sums, divergence, entropy, joined, log_normaliser
-from slm_lens.readout._top import unpack
+from slm_lens.readout._top import no_keys, unpack
 from slm_lens.readout.parts import VocabParts
 from slm_lens.readout.wanted import NO_RANK, NO_TARGET, Readout, TopK, Wanted
 
@@ -156,7 +156,11 @@ def _masses(known: Mapping[int, PartState], parts: VocabParts) -> dict[str, Tens
 
 
 def _top(known: Mapping[int, PartState], members: list[int], k: int) -> TopK:
-    keys = [known[p].keys for p in members]
-    best = torch.cat([x for x in keys if x is not None], dim=1).topk(k, dim=1).values
+    found = [known[p].keys for p in members]
+    keys = torch.cat([x for x in found if x is not None], dim=1)
+    n_rows, n_known = keys.shape
+    best = keys.topk(min(k, n_known), dim=1).values
+    if n_known < k:
+        best = torch.cat([best, no_keys(n_rows, k - n_known, keys.device)], dim=1)
     logits, ids = unpack(best)
     return TopK(ids, logits)

@@ -67,8 +67,8 @@ def read_out(
         last one counts words.
 
     Raises:
-        ValueError: there are no states, a shape or span does not fit, or a target lies outside the
-            vocabulary.
+        ValueError: there are no states, or they are not finite; a shape or span does not fit, or a
+            target lies outside the vocabulary.
     """
     if not differentiable:
         states, final = states.detach(), None if final is None else final.detach()
@@ -84,7 +84,8 @@ def read_out(
     needs: dict[Site, dict[int, Needs]] = {site: _needs(w, parts) for site, w in wanted.items()}
     found: dict[Site, list[tuple[Tensor, Readout]]] = {site: [] for site in wanted}
     for chunk in chunks(grid, rows, words_only="position" not in wanted):
-        blocks = [_block(grid, c, sets, needs, unembedding, normalise) for c in chunk]
+        with torch.set_grad_enabled(differentiable):
+            blocks = [_block(grid, c, sets, needs, unembedding, normalise) for c in chunk]
         searched = [without_sums(block) for block in blocks] if differentiable else blocks
         known = run_blocks(searched, unembedding, parts, tile_columns)
         for cell, block, states_of in zip(chunk, blocks, known, strict=True):
@@ -104,11 +105,12 @@ def _sets(
     targets, d_vocab = wanted.targets, unembedding.d_vocab
     if targets is None:
         return None
-    outside = targets[(targets < NO_TARGET) | (targets >= d_vocab)]
-    if outside.numel():
+    lowest = NO_TARGET if site != "position" or targets.ndim > 1 else 0
+    outside = targets[(targets < lowest) | (targets >= d_vocab)]
+    if outside.numel() or not targets.numel():
         raise ValueError(
-            f"readout: got target ids {sorted(set(outside.tolist()))[:8]}, expected 0 <= id < "
-            f"d_vocab={d_vocab}. Do the targets come from this model's vocabulary?"
+            f"readout: got target ids {sorted(set(outside.tolist()))[:8] or 'none'}, expected some "
+            f"with 0 <= id < d_vocab={d_vocab}. Do the targets come from this model's vocabulary?"
         )
     targets = targets.to(unembedding.weight.device)
     expected = grid.shape_at(site)
@@ -138,7 +140,7 @@ def _needs(wanted: Wanted, parts: VocabParts) -> dict[int, Needs]:
             sums=has["entropy"] or has["kl"] or has["log_prob"],
             weighted=has["entropy"],
             cross=has["kl"],
-            top=wanted.k if has["top_k"] else 0,
+            top=min(wanted.k, len(parts.ids(parts.names[p]))) if has["top_k"] else 0,
         )
         for p in asked
     }
@@ -160,6 +162,11 @@ def _block(
     lead, pos = (slice(r.start, r.stop) for r in (cell.leads, cell.positions))
     states = ready(grid.states[lead, pos].flatten(0, 1).to(device))
     final = None if grid.final is None else ready(grid.final[pos].to(device))
+    if not states.isfinite().all():
+        raise ValueError(
+            "readout: got states that are not finite, expected numbers (a rank against NaN would "
+            "be 1). Did the model overflow? Load it in float32 or bfloat16."
+        )
     own: dict[Site, Tensor | None] = {
         site: None if s is None else _of_cell(s, cell, site) for site, s in sets.items()
     }

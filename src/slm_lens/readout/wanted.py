@@ -28,8 +28,9 @@ class Wanted:
     Attributes:
         statistics: which of `STATISTICS`.
         targets: token ids that ``"rank"`` and ``"log_prob"`` are of: ``[n_targets]`` for all, or
-            ``[*rows, n_targets]``; for words ``[n_words, n_sets, n_tokens]``, sets of tokens of
-            which the best counts, filled with `NO_TARGET`.
+            ``[*rows, n_targets]``, `NO_TARGET` where a row has none; for words
+            ``[n_words, n_sets, n_tokens]``, sets of tokens of which the best counts, filled with
+            `NO_TARGET`.
         within: subsets of the vocabulary that one ranks, normalises and looks for the top within;
             None for all that there are.
         k: how many tokens ``"top_k"`` gives.
@@ -54,6 +55,8 @@ class Wanted:
                 f"{'without' if of_targets else 'and'} targets; expected targets where the rank or "
                 "log-probability of tokens is wanted, and only there."
             )
+        if self.within == ():
+            raise ValueError("readout: got within=(), expected names of subsets, or None for all.")
         if self.k < 1:
             raise ValueError(f"readout: got k={self.k}, expected at least 1.")
 
