@@ -368,7 +368,7 @@ def test_written_and_read_back(tmp_path):
     names = set(by_hand.__dict__) - {"curves"}
     assert all(again.__dict__[n] == by_hand.__dict__[n] for n in names)
     written = json.loads((tmp_path / "new" / "phases.json").read_text())
-    assert written["summary"] == by_hand.summary()
+    assert written["summary"] == json.loads(json.dumps(by_hand.summary()))
     assert again.provenance == PROVENANCE
     assert again.control_provenance["random weights"].random_weights_seed == 3
     assert again.model == "by hand"
