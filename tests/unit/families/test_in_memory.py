@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -99,6 +100,55 @@ def test_what_is_of_no_family_is_told_why(published):
     assert described.vocab.streams["units"] == range(4, 504)
 
 
+def assert_hooks_act(hooked):
+    """Taking a block's output away changes the logits."""
+
+    def zero(residual, hook):  # noqa: ARG001 (TransformerLens passes it by name)
+        return residual * 0
+
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        changed = hooked.run_with_hooks(tokens, fwd_hooks=[("blocks.0.hook_out", zero)])
+        assert (changed - hooked(tokens)).abs().max() > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inside torch.compile
+@pytest.mark.parametrize("way", ["hooks", "hooks taken off", "mixed precision", "compile()"])
+def test_wrappers_that_follow_the_copy(soda, way):
+    """Accelerate's are bound to the module that they wrap, and so copied with it."""
+    from accelerate import Accelerator
+    from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
+    from accelerate.state import AcceleratorState
+
+    model, tokenizer = soda
+    if way == "mixed precision":
+        model = Accelerator(mixed_precision="bf16", cpu=True).prepare_model(model)
+        AcceleratorState._reset_state(reset_partial_state=True)  # shared by the whole process
+    elif way == "compile()":
+        model.compile(backend="eager")
+    else:
+        for part in (model, model.model.layers[0].mlp):
+            add_hook_to_module(part, ModelHook())
+            if way == "hooks taken off":
+                remove_hook_from_module(part)
+    assert ("forward" in model.__dict__) == (way != "compile()")
+    assert_hooks_act(slm_lens.load(model, text_tokenizer=tokenizer))
+
+
+def test_what_transformers_leaves_after_hidden_states(soda, published):
+    model, tokenizer = soda
+    tokens = torch.randint(0, published("SODA").d_vocab, (1, 9))
+    states = model(tokens, output_hidden_states=True).hidden_states
+    hooked = slm_lens.load(model, text_tokenizer=tokenizer)
+    assert_hooks_act(hooked)
+    with torch.no_grad():
+        assert (hooked(tokens) - published("SODA").reference(tokens)).abs().max() == 0
+        own = hooked.original_model(tokens, output_hidden_states=True).hidden_states
+    assert len(own) == len(states)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(own, states, strict=True))
+    assert len(model(tokens, output_hidden_states=True).hidden_states) == len(states)
+
+
 class TestRefusals:
     """What would be silently wrong, or end in somebody else's traceback."""
 
@@ -108,6 +158,40 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"hooks on \['model\.layers\.0'\].*Remove them first"):
             slm_lens.load(model, text_tokenizer=tokenizer)
         handle.remove()
+        slm_lens.load(model, text_tokenizer=tokenizer)
+
+    @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inside torch.compile
+    @pytest.mark.parametrize("part", ["", "model.layers.1.mlp"])
+    @pytest.mark.parametrize("wrap", ["no_grad", "compile", "lambda", "bound"])
+    def test_a_wrapped_forward(self, soda, part, wrap):
+        """It would go on calling the modules that were given, past the hooks on the copies."""
+        model, tokenizer = soda
+        module = model.get_submodule(part)
+        forward = module.forward
+        module.forward = {
+            "no_grad": lambda: torch.no_grad()(forward),
+            "compile": lambda: torch.compile(forward, backend="eager"),
+            "lambda": lambda: lambda *a, **k: forward(*a, **k),
+            "bound": lambda: MethodType(lambda _, *a, **k: forward(*a, **k), module),
+        }[wrap]()
+        named = part or "the model itself"
+        with pytest.raises(
+            ValueError, match=rf"load: .* forward of its own on \['{named}'\].*del module\.forward"
+        ):
+            slm_lens.load(model, text_tokenizer=tokenizer)
+        del module.forward
+        assert_hooks_act(slm_lens.load(model, text_tokenizer=tokenizer))
+
+    @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_:FutureWarning")
+    def test_the_hook_of_gradient_checkpointing(self, soda):
+        model, tokenizer = soda
+        model.gradient_checkpointing_enable({"use_reentrant": True})
+        with pytest.raises(
+            ValueError, match=r"hooks on .*gradient_checkpointing_disable\(\); model"
+        ):
+            slm_lens.load(model, text_tokenizer=tokenizer)
+        model.gradient_checkpointing_disable()
+        model.disable_input_require_grads()
         slm_lens.load(model, text_tokenizer=tokenizer)
 
     def test_what_is_no_plain_model(self, soda):
