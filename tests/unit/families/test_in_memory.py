@@ -58,6 +58,18 @@ def test_options_that_would_move_it_are_refused(soda):
         slm_lens.load(model, text_tokenizer=tokenizer, device="cpu")
 
 
+def test_another_dtype_is_refused(soda):
+    model, tokenizer = soda
+    with pytest.raises(
+        ValueError, match=r"got dtype=torch\.bfloat16 for a model in memory in torch\.float32.*to\("
+    ):
+        slm_lens.load(model, text_tokenizer=tokenizer, dtype=torch.bfloat16)
+    model.to(torch.bfloat16)
+    for dtype in (torch.bfloat16, None):
+        hooked = slm_lens.load(model, text_tokenizer=tokenizer, dtype=dtype)
+        assert hooked.provenance.dtype == "bfloat16"
+
+
 def test_a_unit_model_needs_no_tokenizer(published):
     folder = published("TWIST, Llama")
     model = LlamaForCausalLM.from_pretrained(folder.path)
