@@ -8,7 +8,12 @@ from typing import Any
 
 from torch import nn
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.generalized_components.base import GeneralizedComponent
 from transformers import PreTrainedModel
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_MAPPING_NAMES,
+)
 
 from slm_lens.families._hf_model import is_recorder
 
@@ -32,10 +37,10 @@ def bare_model(source: nn.Module) -> PreTrainedModel:
             would stay in the hooked model unseen.
     """  # noqa: DOC502 (raised by the parts)
     kind = type(source).__name__
-    if isinstance(source, TransformerBridge):
+    if any(isinstance(m, TransformerBridge | GeneralizedComponent) for m in source.modules()):
         raise TypeError(
             f"load: got a {kind}, which is hooked already, expected a plain transformers model. "
-            "Use it as it is, or load its checkpoint again."
+            "Use the hooked model itself, or load its checkpoint again."
         )
     inner = {"OptimizedModule": "_orig_mod", "DataParallel": "module"}
     inner["DistributedDataParallel"] = "module"
@@ -54,10 +59,22 @@ def bare_model(source: nn.Module) -> PreTrainedModel:
             f"load: got a {kind}, expected a transformers model, a folder, a hub id or the name "
             "of an embedded model."
         )
+    _refuse_headless(source)
     _refuse_hooks(source)
     _refuse_forwards(source)
     _refuse_adapters(source)
     return source
+
+
+def _refuse_headless(model: PreTrainedModel) -> None:
+    """Refuse the part of a language model that ends before the unembedding."""
+    kind, model_type = type(model).__name__, model.config.model_type
+    whole = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(model_type)
+    if whole is not None and MODEL_MAPPING_NAMES.get(model_type) == kind:
+        raise TypeError(
+            f"load: got a {kind}, which has no unembedding, expected a language model. Pass the "
+            f"{whole} around it."
+        )
 
 
 def _refuse_hooks(model: PreTrainedModel) -> None:

@@ -213,6 +213,8 @@ class TestRefusals:
         hooked = slm_lens.load(model, text_tokenizer=tokenizer)
         cases: list[tuple[Any, str]] = [
             (hooked, "got a HookedSLM, which is hooked already"),
+            (hooked.original_model, "got a Qwen3ForCausalLM, which is hooked already"),
+            (model.model, r"got a Qwen3Model, which has no unem.*Pass the Qwen3ForCausalLM"),
             (torch.nn.Linear(2, 2), r"got a Linear, expected a transformers model"),
             (torch.nn.DataParallel(model), r"got a DataParallel .*Pass model\.module"),
             ("", r"got source='', expected a folder"),
@@ -260,6 +262,8 @@ class TestRefusals:
         cases: list[tuple[dict[str, Any], str]] = [
             ({"dtype": torch.int8}, r"dtype=torch\.int8, expected torch\.float32"),
             ({"device_map": "foo"}, r"device_map='foo', expected one of \('auto'"),
+            ({"device_map": {"": "meta"}}, r"puts \[''\] on 'meta', expected devices"),
+            ({"device_map": {"": torch.device("meta")}}, r"puts \[''\] on 'meta'"),
             ({"n_devices": 0}, "n_devices=0, expected at least 1"),
             ({"max_memory": {"cpu": "1GB"}}, "max_memory=.* without device_map"),
             ({"device": "meta"}, "device='meta' .* expected the CPU"),
