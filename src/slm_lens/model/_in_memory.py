@@ -125,13 +125,14 @@ def _follows(module: nn.Module) -> bool:
     """Whether a copy of the module runs the copy's parts: its forward is its class's.
 
     A bound method and what Accelerate puts around one are copied with the module that they are
-    bound to; any other function is not copied, and keeps the modules that it was made with.
+    bound to, and torch.compile(module) makes its forward anew; any other function is not copied,
+    and keeps the modules that it was made with.
     """
     own = module.__dict__.get("forward")
     made_in = getattr(own.func, "__module__", None) if isinstance(own, functools.partial) else None
     if made_in == "accelerate.hooks":
         own = module.__dict__.get("_old_forward")
-    if own is None:
+    if own is None or type(module).__name__ == "OptimizedModule":
         return True
     of_class = inspect.unwrap(type(module).forward)
     return (

@@ -125,9 +125,11 @@ def assert_hooks_act(hooked):
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inside torch.compile
-@pytest.mark.parametrize("way", ["hooks", "hooks taken off", "mixed precision", "compile()"])
+@pytest.mark.parametrize(
+    "way", ["hooks", "hooks taken off", "mixed precision", "compile()", "a part"]
+)
 def test_wrappers_that_follow_the_copy(soda, way):
-    """Accelerate's are bound to the module that they wrap, and so copied with it."""
+    """Accelerate's are bound to what they wrap, and so copied with it; compiling is done anew."""
     from accelerate import Accelerator
     from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
     from accelerate.state import AcceleratorState
@@ -138,12 +140,15 @@ def test_wrappers_that_follow_the_copy(soda, way):
         AcceleratorState._reset_state(reset_partial_state=True)  # shared by the whole process
     elif way == "compile()":
         model.compile(backend="eager")
+    elif way == "a part":
+        block = model.model.layers[0]
+        block.mlp = torch.compile(block.mlp, backend="eager")
     else:
         for part in (model, model.model.layers[0].mlp):
             add_hook_to_module(part, ModelHook())
             if way == "hooks taken off":
                 remove_hook_from_module(part)
-    assert ("forward" in model.__dict__) == (way != "compile()")
+    assert ("forward" in model.__dict__) == (way not in ("compile()", "a part"))
     assert_hooks_act(slm_lens.load(model, text_tokenizer=tokenizer))
 
 
