@@ -116,6 +116,12 @@ def _adapter_weights(folder: Path, prefix: str) -> dict[str, Tensor]:
             f"load: {path} cannot be read ({error}), expected a whole safetensors file. Was the "
             "download cut short?"
         ) from error
+    whole = [f"{n} {w.dtype}" for n, w in weights.items() if not w.is_floating_point()]
+    if whole:
+        raise ValueError(
+            f"load: weights in {path} are stored as whole numbers ({whole[:4]}), expected full or "
+            "half precision. Are they quantised? Take the adapter that they were made from."
+        )
     wrapped = PEFT_PREFIX + prefix
     return {
         PEFT_PREFIX + n.removeprefix(wrapped) if n.startswith(wrapped) else n: w

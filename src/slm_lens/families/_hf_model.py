@@ -19,6 +19,8 @@ from slm_lens.families._foreign import foreign
 from slm_lens.families._skeleton import tied_weights
 from slm_lens.families._weights import StoredTensor, stored_dtype
 
+RECORDERS = "transformers.utils.output_capturing"
+"""Where transformers makes the hooks that record attentions and hidden states."""
 DeviceMap = str | dict[str, int | str | torch.device]
 
 
@@ -87,7 +89,23 @@ def twin(model: nn.Module) -> nn.Module:
     shared: dict[int, torch.Tensor] = {id(b): b for b in model.buffers()}
     for p in model.parameters():  # anew, so that freezing and gradients stay apart
         shared[id(p)] = nn.Parameter(p.detach(), requires_grad=p.requires_grad)
-    return copy.deepcopy(model, shared).eval()
+    copied = copy.deepcopy(model, shared).eval()
+    _drop_recorders(copied)
+    return copied
+
+
+def is_recorder(hook: object) -> bool:
+    """Whether a hook is one that transformers leaves after output_hidden_states, and only looks."""
+    return getattr(hook, "__module__", None) == RECORDERS
+
+
+def _drop_recorders(model: nn.Module) -> None:
+    """Take those hooks off, so that transformers puts them on anew when it wants them."""
+    for module in model.modules():
+        hooks = module._forward_hooks
+        for key in [k for k, hook in hooks.items() if is_recorder(hook)]:
+            del hooks[key]
+        module.__dict__.pop("_output_capturing_hooks_installed", None)
 
 
 def _check_tied(skeleton: PreTrainedModel, weights: Mapping[str, StoredTensor], where: str) -> None:

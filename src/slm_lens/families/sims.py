@@ -23,6 +23,8 @@ from slm_lens.families.specimen import specimen_files
 from slm_lens.families.vocab_spec import StreamSpec, VocabSpec
 
 N_UNITS = 500  # of mHuBERT-25Hz, in both published models
+MOST_PADDING = 127
+"""Rows after the last token that padding to a multiple of 128, the largest in use, can leave."""
 MARKERS = {"speech": "<speech>", "text": "<text>"}
 
 
@@ -77,9 +79,14 @@ class Sims(SlamkitFamily):
 
         Returns:
             The description.
-        """
+
+        Raises:
+            VocabError: the tokenizer is another model's.
+        """  # noqa: DOC502 (raised by the parts)
         _append_units(files)
         rows = base_rows(files)
+        if rows is not None:
+            _refuse_left_over(files)
         return VocabSpec(
             streams={
                 "units": StreamSpec(pattern="<Un{unit}>", frame_rate_hz=25, deduplicated=True)
@@ -118,3 +125,16 @@ def _append_units(files: CheckpointFiles) -> None:
             "first, then <speech> and <text>: tokenizer.add_tokens([...])."
         )
     files.add_tokens([*(f"<Un{u}>" for u in range(n_units)), *MARKERS.values()])
+
+
+def _refuse_left_over(files: CheckpointFiles) -> None:
+    """Refuse a tokenizer that leaves rows over: units that were trained would count as padding."""
+    d_vocab, last = files.number("vocab_size", at_least=1), max(files.token_ids.values())
+    n_left = d_vocab - 1 - last
+    if n_left > MOST_PADDING:
+        raise VocabError(
+            f"load: {files.name} has {d_vocab} rows and the tokenizer's last token is {last}, "
+            f"which leaves {n_left} rows without a token, expected none, or at most {MOST_PADDING} "
+            "of padding. Is it another model's tokenizer? Give that of the text model that the "
+            "training began with, as text_tokenizer=."
+        )

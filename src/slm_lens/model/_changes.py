@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from slm_lens.families._hf_model import RECORDERS
+
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 # Hooks that a run leaves behind and that only look on: a block's on its norms, to show what goes
 # in, and those of transformers for output_attentions and output_hidden_states.
 _ONLOOKERS = (
     "transformer_lens.model_bridge.generalized_components.block",
-    "transformers.utils.output_capturing",
+    RECORDERS,
 )
 WRAPPER = "._original_component"
 """What a bridge puts into the names of the parts that it wraps."""

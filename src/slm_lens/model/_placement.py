@@ -68,6 +68,13 @@ def _check(
             f"load: got device_map={device_map!r}, expected one of {SHARED_OUT} or a map. One "
             "device is named by device=."
         )
+    places = device_map.items() if isinstance(device_map, Mapping) else ()
+    empty = [part for part, place in places if str(place) == "meta"]
+    if empty:
+        raise ValueError(
+            f"load: got device_map={device_map!r}, which puts {empty[:4]} on 'meta', expected "
+            "devices that hold numbers. Name the CPU or a GPU."
+        )
     if n_devices is not None and n_devices < 1:
         raise ValueError(f"load: got n_devices={n_devices}, expected at least 1.")
     if max_memory is not None and device_map is None and (n_devices or 1) < 2:

@@ -6,7 +6,7 @@ from typing import cast
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from slm_lens.families._hf_model import DeviceMap
 from slm_lens.families.assemble import load_checkpoint
@@ -63,7 +63,7 @@ def load(
         adapter: folder or hub id of a PEFT adapter (LoRA) to put on top.
         merge_adapter: merge the adapter into the weights, or keep it live as modules of its own.
         dtype: dtype to load the weights in; None keeps the one on disk, without a second copy. A
-            model in memory keeps its own.
+            model in memory keeps its own: call ``model.to(dtype)`` first.
         device: where to put the model; None for the CPU.
         device_map: how to share the model out over devices ("auto", "balanced", or a map), as in
             transformers; instead of `device`.
@@ -91,6 +91,7 @@ def load(
     if isinstance(source, nn.Module):
         _refuse_for_memory(device, device_map, n_devices, max_memory, revision)
         place, name = bare_model(source), type(source).__name__
+        _refuse_dtype(place, dtype)
     else:
         place, name = find_folder(source, revision=revision), str(source)
     files, known = open_checkpoint(
@@ -132,4 +133,13 @@ def _refuse_for_memory(*options: object) -> None:
         raise ValueError(
             "load: got device, device_map, n_devices, max_memory or revision for a model in "
             "memory, expected none: it stays where it is. Move it first: model.to(device)."
+        )
+
+
+def _refuse_dtype(model: PreTrainedModel, dtype: torch.dtype | None) -> None:
+    """Refuse another dtype than the model's; float32, the default, is not told from no choice."""
+    if dtype not in (None, torch.float32, model.dtype):
+        raise ValueError(
+            f"load: got dtype={dtype} for a model in memory in {model.dtype}, expected none: it "
+            "keeps its own. Convert it first: model.to(dtype)."
         )

@@ -209,3 +209,14 @@ class TestRefusals:
         save_file(weights, folder / "adapter_model.safetensors")
         with pytest.raises(ValueError, match=r"with the adapter .* are NaN or infinite"):
             slm_lens.load(mimi.path, adapter=folder, merge_adapter=merge)
+
+    def test_weights_stored_as_whole_numbers(self, mimi, adapter, tmp_path):
+        folder = self.copy(adapter, tmp_path)
+        weights = load_file(folder / "adapter_model.safetensors")
+        name = sorted(weights)[0]
+        weights[name] = weights[name].to(torch.int8)
+        save_file(weights, folder / "adapter_model.safetensors")
+        with pytest.raises(
+            ValueError, match=r"load: .* stored as whole numbers \(\['.* torch\.int8'\]\), expected"
+        ):
+            slm_lens.load(mimi.path, adapter=folder)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -57,6 +58,18 @@ def test_options_that_would_move_it_are_refused(soda):
         slm_lens.load(model, text_tokenizer=tokenizer, device="cpu")
 
 
+def test_another_dtype_is_refused(soda):
+    model, tokenizer = soda
+    with pytest.raises(
+        ValueError, match=r"got dtype=torch\.bfloat16 for a model in memory in torch\.float32.*to\("
+    ):
+        slm_lens.load(model, text_tokenizer=tokenizer, dtype=torch.bfloat16)
+    model.to(torch.bfloat16)
+    for dtype in (torch.bfloat16, None):
+        hooked = slm_lens.load(model, text_tokenizer=tokenizer, dtype=dtype)
+        assert hooked.provenance.dtype == "bfloat16"
+
+
 def test_a_unit_model_needs_no_tokenizer(published):
     folder = published("TWIST, Llama")
     model = LlamaForCausalLM.from_pretrained(folder.path)
@@ -99,6 +112,60 @@ def test_what_is_of_no_family_is_told_why(published):
     assert described.vocab.streams["units"] == range(4, 504)
 
 
+def assert_hooks_act(hooked):
+    """Taking a block's output away changes the logits."""
+
+    def zero(residual, hook):  # noqa: ARG001 (TransformerLens passes it by name)
+        return residual * 0
+
+    tokens = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        changed = hooked.run_with_hooks(tokens, fwd_hooks=[("blocks.0.hook_out", zero)])
+        assert (changed - hooked(tokens)).abs().max() > 1e-3
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inside torch.compile
+@pytest.mark.parametrize(
+    "way", ["hooks", "hooks taken off", "mixed precision", "compile()", "a part"]
+)
+def test_wrappers_that_follow_the_copy(soda, way):
+    """Accelerate's are bound to what they wrap, and so copied with it; compiling is done anew."""
+    from accelerate import Accelerator
+    from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
+    from accelerate.state import AcceleratorState
+
+    model, tokenizer = soda
+    if way == "mixed precision":
+        model = Accelerator(mixed_precision="bf16", cpu=True).prepare_model(model)
+        AcceleratorState._reset_state(reset_partial_state=True)  # shared by the whole process
+    elif way == "compile()":
+        model.compile(backend="eager")
+    elif way == "a part":
+        block = model.model.layers[0]
+        block.mlp = torch.compile(block.mlp, backend="eager")
+    else:
+        for part in (model, model.model.layers[0].mlp):
+            add_hook_to_module(part, ModelHook())
+            if way == "hooks taken off":
+                remove_hook_from_module(part)
+    assert ("forward" in model.__dict__) == (way not in ("compile()", "a part"))
+    assert_hooks_act(slm_lens.load(model, text_tokenizer=tokenizer))
+
+
+def test_what_transformers_leaves_after_hidden_states(soda, published):
+    model, tokenizer = soda
+    tokens = torch.randint(0, published("SODA").d_vocab, (1, 9))
+    states = model(tokens, output_hidden_states=True).hidden_states
+    hooked = slm_lens.load(model, text_tokenizer=tokenizer)
+    assert_hooks_act(hooked)
+    with torch.no_grad():
+        assert (hooked(tokens) - published("SODA").reference(tokens)).abs().max() == 0
+        own = hooked.original_model(tokens, output_hidden_states=True).hidden_states
+    assert len(own) == len(states)
+    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(own, states, strict=True))
+    assert len(model(tokens, output_hidden_states=True).hidden_states) == len(states)
+
+
 class TestRefusals:
     """What would be silently wrong, or end in somebody else's traceback."""
 
@@ -110,6 +177,40 @@ class TestRefusals:
         handle.remove()
         slm_lens.load(model, text_tokenizer=tokenizer)
 
+    @pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # inside torch.compile
+    @pytest.mark.parametrize("part", ["", "model.layers.1.mlp"])
+    @pytest.mark.parametrize("wrap", ["no_grad", "compile", "lambda", "bound"])
+    def test_a_wrapped_forward(self, soda, part, wrap):
+        """It would go on calling the modules that were given, past the hooks on the copies."""
+        model, tokenizer = soda
+        module = model.get_submodule(part)
+        forward = module.forward
+        module.forward = {
+            "no_grad": lambda: torch.no_grad()(forward),
+            "compile": lambda: torch.compile(forward, backend="eager"),
+            "lambda": lambda: lambda *a, **k: forward(*a, **k),
+            "bound": lambda: MethodType(lambda _, *a, **k: forward(*a, **k), module),
+        }[wrap]()
+        named = part or "the model itself"
+        with pytest.raises(
+            ValueError, match=rf"load: .* forward of its own on \['{named}'\].*del module\.forward"
+        ):
+            slm_lens.load(model, text_tokenizer=tokenizer)
+        del module.forward
+        assert_hooks_act(slm_lens.load(model, text_tokenizer=tokenizer))
+
+    @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_:FutureWarning")
+    def test_the_hook_of_gradient_checkpointing(self, soda):
+        model, tokenizer = soda
+        model.gradient_checkpointing_enable({"use_reentrant": True})
+        with pytest.raises(
+            ValueError, match=r"hooks on .*gradient_checkpointing_disable\(\); model"
+        ):
+            slm_lens.load(model, text_tokenizer=tokenizer)
+        model.gradient_checkpointing_disable()
+        model.disable_input_require_grads()
+        slm_lens.load(model, text_tokenizer=tokenizer)
+
     def test_what_is_no_plain_model(self, soda):
         from peft import LoraConfig, get_peft_model
 
@@ -117,6 +218,8 @@ class TestRefusals:
         hooked = slm_lens.load(model, text_tokenizer=tokenizer)
         cases: list[tuple[Any, str]] = [
             (hooked, "got a HookedSLM, which is hooked already"),
+            (hooked.original_model, "got a Qwen3ForCausalLM, which is hooked already"),
+            (model.model, r"got a Qwen3Model, which has no unem.*Pass the Qwen3ForCausalLM"),
             (torch.nn.Linear(2, 2), r"got a Linear, expected a transformers model"),
             (torch.nn.DataParallel(model), r"got a DataParallel .*Pass model\.module"),
             ("", r"got source='', expected a folder"),
@@ -164,6 +267,8 @@ class TestRefusals:
         cases: list[tuple[dict[str, Any], str]] = [
             ({"dtype": torch.int8}, r"dtype=torch\.int8, expected torch\.float32"),
             ({"device_map": "foo"}, r"device_map='foo', expected one of \('auto'"),
+            ({"device_map": {"": "meta"}}, r"puts \[''\] on 'meta', expected devices"),
+            ({"device_map": {"": torch.device("meta")}}, r"puts \[''\] on 'meta'"),
             ({"n_devices": 0}, "n_devices=0, expected at least 1"),
             ({"max_memory": {"cpu": "1GB"}}, "max_memory=.* without device_map"),
             ({"device": "meta"}, "device='meta' .* expected the CPU"),

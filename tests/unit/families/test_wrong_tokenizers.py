@@ -261,6 +261,23 @@ class TestSize:
         ):
             slm_lens.load(published("SIMS, Llama base").path, text_tokenizer=tokenizer)
 
+    @pytest.mark.parametrize("n_left", [127, 128])
+    def test_one_with_units_that_leaves_rows_over(self, published, n_left):
+        """SIMS: its embedding has as many rows as there are tokens; padding is at most to 128."""
+        tokenizer = byte_tokenizer(bos=True, puts_bos=True)
+        units = [f"<Un{u}>" for u in range(500 - n_left)]
+        tokenizer.add_tokens([*units, "<speech>", "<text>"])
+        path = published("SIMS, Llama base").path
+        if n_left < 128:
+            model = slm_lens.load(path, text_tokenizer=tokenizer)
+            assert len(model.vocab.padding) == n_left
+            return
+        with pytest.raises(
+            slm_lens.VocabError,
+            match=rf"load: .* {N + 502} rows .* token is {N + 373}, which leaves 128 rows",
+        ):
+            slm_lens.load(path, text_tokenizer=tokenizer)
+
     def test_a_text_tokenizer_for_units_alone(self, published):
         tokenizer = byte_tokenizer(bos=False, puts_bos=False)
         with pytest.raises(
