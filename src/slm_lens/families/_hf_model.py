@@ -16,11 +16,10 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from slm_lens.families._foreign import foreign
+from slm_lens.families._recorders import is_recorder
 from slm_lens.families._skeleton import tied_weights
 from slm_lens.families._weights import StoredTensor, stored_dtype
 
-RECORDERS = "transformers.utils.output_capturing"
-"""Where transformers makes the hooks that record attentions and hidden states."""
 DeviceMap = str | dict[str, int | str | torch.device]
 
 
@@ -92,11 +91,6 @@ def twin(model: nn.Module) -> nn.Module:
     copied = copy.deepcopy(model, shared).eval()
     _drop_recorders(copied)
     return copied
-
-
-def is_recorder(hook: object) -> bool:
-    """Whether a hook is one that transformers leaves after output_hidden_states, and only looks."""
-    return getattr(hook, "__module__", None) == RECORDERS
 
 
 def _drop_recorders(model: nn.Module) -> None:

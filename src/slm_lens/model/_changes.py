@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from slm_lens.families._hf_model import RECORDERS
+from slm_lens.families._recorders import RECORDERS
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 # Hooks that a run leaves behind and that only look on: a block's on its norms, to show what goes

@@ -15,7 +15,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_MAPPING_NAMES,
 )
 
-from slm_lens.families._hf_model import is_recorder
+from slm_lens.families._recorders import is_recorder
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 CHECKPOINTING = "make_inputs_require_grads"
