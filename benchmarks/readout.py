@@ -40,64 +40,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from random_slm import N_UNITS, Size, make_model, memory_mb
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers
 
-N_UNITS, N_TARGETS, TOP, N_ROWS, SLOW_S, N_RUNS, WIDTH = 500, 32, 10, 512, 20.0, 3, 30
-
-
-@dataclass(frozen=True)
-class Size:
-    """Of the random model and of its input."""
-
-    d_model: int
-    n_layers: int
-    d_vocab: int
-    n_positions: int
+N_TARGETS, TOP, N_ROWS, SLOW_S, N_RUNS, WIDTH = 32, 10, 512, 20.0, 3, 30
 
 
 LARGE = Size(d_model=896, n_layers=24, d_vocab=152_000, n_positions=64)
 SMALL = Size(d_model=64, n_layers=2, d_vocab=4_000, n_positions=16)
-
-
-def make_model(size: Size) -> Any:
-    """A random Qwen2 with a vocabulary of text, then units, then two markers."""
-    import torch
-    from transformers import AutoModelForCausalLM, Qwen2Config
-
-    from slm_lens import HookedSLM, PromptFormat, SpeechTextVocab
-    from slm_lens.families.checkpoint import Checkpoint
-
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=size.d_vocab,
-        hidden_size=size.d_model,
-        intermediate_size=2 * size.d_model,
-        num_hidden_layers=size.n_layers,
-        num_attention_heads=size.d_model // 32,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
-    hf_model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    n_text = size.d_vocab - N_UNITS - 2
-    vocab = SpeechTextVocab(
-        d_vocab=size.d_vocab,
-        text=range(n_text),
-        streams={"units": range(n_text, n_text + N_UNITS)},
-        markers={"speech": size.d_vocab - 2, "text": size.d_vocab - 1},
-    )
-    prompts = PromptFormat(
-        before=(), after=(), mark_speech_only=False, mark_text_only=True, repeat_marker=True
-    )
-    checkpoint = Checkpoint(
-        hf_model,
-        tokenizer=None,
-        prepends_bos=False,
-        appends_eos=False,
-        vocab=vocab,
-        prompt_format=prompts,
-        family="random",
-    )
-    return HookedSLM(checkpoint, name="random", unit_tokenizer=None)
 
 
 def make_targets(size: Size) -> Any:
@@ -230,21 +181,13 @@ WAYS = {
 DEFAULT = ("product", "slm-lens", "materialised", "transformer-lens")
 
 
-def memory_mb(key: str) -> float:
-    """A line of this process's status, in 10^6 bytes."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError(f"memory_mb: no {key} in /proc/self/status, expected a Linux kernel.")
-
-
 def measure(way: str, size: Size) -> dict[str, dict[str, float]]:
     """Seconds and extra memory of the runs of one way, in this process."""
     import torch
 
     from slm_lens import residual_stack
 
-    model = make_model(size)
+    model = make_model(size, n_heads=size.d_model // 32, mlp_ratio=2)
     generator = torch.Generator().manual_seed(2)
     tokens = torch.randint(size.d_vocab, (1, size.n_positions), generator=generator)
     cache = None
@@ -274,7 +217,7 @@ def with_nnsight(size: Size) -> None:
 
     from slm_lens import LogitLens, residual_stack
 
-    model = make_model(size)
+    model = make_model(size, n_heads=size.d_model // 32, mlp_ratio=2)
     tokens = torch.randint(size.d_vocab, (1, size.n_positions))
     lens = LogitLens(model)
 

@@ -23,69 +23,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from random_slm import N_UNITS, Size, make_model, memory_mb
+
 os.environ.update({"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"})  # before torch
 
-N_UNITS, UNITS_A_WORD = 500, 8
-
-
-@dataclass(frozen=True)
-class Size:
-    """Of the random model and of its input."""
-
-    d_model: int
-    n_layers: int
-    d_vocab: int
-    n_positions: int
+UNITS_A_WORD = 8
 
 
 LARGE = Size(d_model=256, n_layers=8, d_vocab=152_000, n_positions=256)
 SMALL = Size(d_model=32, n_layers=2, d_vocab=2_000, n_positions=32)
-
-
-def make_model(size: Size) -> Any:
-    """A random Qwen2 with a vocabulary: text ``w0``, ``w1`` ..., then units, then two markers."""
-    import torch
-    from transformers import AutoModelForCausalLM, Qwen2Config
-
-    from slm_lens import HookedSLM, PromptFormat, SpeechTextVocab
-    from slm_lens.families.checkpoint import Checkpoint
-
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=size.d_vocab,
-        hidden_size=size.d_model,
-        intermediate_size=3 * size.d_model,
-        num_hidden_layers=size.n_layers,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        tie_word_embeddings=True,
-    )
-    hf_model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
-    n_text = size.d_vocab - N_UNITS - 2
-    vocab = SpeechTextVocab(
-        d_vocab=size.d_vocab,
-        text=range(n_text),
-        streams={"units": range(n_text, n_text + N_UNITS)},
-        markers={"speech": size.d_vocab - 2, "text": size.d_vocab - 1},
-        encode_text=lambda written: [int(written.strip()[1:])],
-    )
-    prompts = PromptFormat(
-        before=(), after=(), mark_speech_only=False, mark_text_only=True, repeat_marker=True
-    )
-    checkpoint = Checkpoint(
-        hf_model,
-        tokenizer=None,
-        prepends_bos=False,
-        appends_eos=False,
-        vocab=vocab,
-        prompt_format=prompts,
-        family="random",
-    )
-    return HookedSLM(checkpoint, name="random", unit_tokenizer=None)
 
 
 def make_utterance(size: Size) -> Any:
@@ -169,17 +118,9 @@ WAYS = {
 }
 
 
-def memory_mb(key: str) -> float:
-    """A line of this process's status, in 10^6 bytes."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise OSError(f"memory_mb: no {key} in /proc/self/status, expected a Linux kernel.")
-
-
 def measure(way: str, size: Size) -> dict[str, float]:
     """Seconds and extra memory of one way, in this process."""
-    model, utterance = make_model(size), make_utterance(size)
+    model, utterance = make_model(size, n_heads=4, mlp_ratio=3), make_utterance(size)
     run = WAYS[way](model, utterance)
     model(utterance.sequence.tokens[None, :8])  # first use of anything is not measured
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts again

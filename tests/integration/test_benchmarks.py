@@ -28,7 +28,7 @@ def test_the_ways_agree_on_the_ranks_that_both_give(monkeypatch: pytest.MonkeyPa
     import word_lens as benchmark  # pyright: ignore[reportMissingImports]
 
     model, utterance = (
-        benchmark.make_model(benchmark.SMALL),
+        benchmark.make_model(benchmark.SMALL, n_heads=4, mlp_ratio=3),
         benchmark.make_utterance(benchmark.SMALL),
     )
     table = benchmark.with_slm_lens(model, utterance)().table
@@ -115,7 +115,7 @@ def test_the_readout_benchmark_prints_each_way_and_they_agree(monkeypatch: pytes
 
     from slm_lens import residual_stack
 
-    model = benchmark.make_model(benchmark.SMALL)
+    model = benchmark.make_model(benchmark.SMALL, n_heads=2, mlp_ratio=2)
     stack = residual_stack(model, torch.arange(16)[None])
     targets = benchmark.make_targets(benchmark.SMALL)
     given = benchmark.Given(model, None, stack, targets)
