@@ -52,6 +52,20 @@ def test_the_fast_states_are_the_plain_models(own):
     assert torch.equal(fast(own), fast(own))
 
 
+def test_the_last_layer_is_checked_once_for_the_same_weights(own):
+    unembedded = []
+    head = own.plain_forward._shell.get_output_embeddings()
+    head.register_forward_hook(lambda _m, args, _out: unembedded.append(args[0].shape[1]))
+    first = fast(own)
+    assert torch.equal(fast(own), first)
+    assert unembedded == [4, 0]
+    with torch.no_grad():
+        own.W_U.mul_(2)
+    fast(own)
+    fast(own)
+    assert unembedded == [4, 0, 4, 0]
+
+
 def test_hooks_that_a_run_leaves_behind_only_look_on(own):
     own.run_with_cache(TOKENS, output_attentions=True)  # transformers and the blocks hook parts
     assert any(m._forward_hooks for m in own.original_model.modules())
