@@ -1,0 +1,9 @@
+"""From reading to cause: patching, ablation, attribution, tracing, steering.
+
+| file | holds |
+|---|---|
+| `site.py` | where in the model something is changed |
+| `moving.py` | states of one run to the positions of another of other length |
+| `pairs.py` | two runs that fit, and which of their words match |
+| `metrics.py` | what of the prediction is measured |
+"""
