@@ -76,6 +76,31 @@ class FinalNorm:
         return scaled if self._gain is None else scaled * self._gain
 
 
+def reading_directions(
+    model: LensModel, rows: Float[Tensor, "n d_model"]
+) -> Float[Tensor, "n d_model"]:
+    """Directions of the residual stream that rows behind the final norm read.
+
+    ``row . ln_final(h) = direction . h / scale(h)``, and with an offset a constant on top. So a
+    state without its part along the direction has no logit but that constant.
+
+    Args:
+        model: the model.
+        rows: rows of the unembedding, or sums of them.
+
+    Returns:
+        ``centre(gain * row)`` for LayerNorm, ``gain * row`` for RMSNorm, float32.
+
+    Source:
+        Ours; the transpose of `FinalNorm.of_summands`.
+    """
+    gain, _ = _gain_and_offset(model.get_submodule("ln_final"), rows.device)
+    read = rows.float() if gain is None else rows.float() * gain
+    if model.cfg.normalization_type in ("LN", "LNPre"):
+        read = read - read.mean(-1, keepdim=True)
+    return read
+
+
 def _gain_and_offset(norm: nn.Module, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
     """Float32 gain and offset of a norm; None for one that it does not have."""
     bridge = cast(Any, norm)
