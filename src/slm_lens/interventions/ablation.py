@@ -4,8 +4,8 @@
 |---|---|
 | ``"zero"`` | zero |
 | ``"mean"`` | the mean over all positions of some reference runs |
-| ``"resample"`` | what stands at a position drawn from the reference runs, at each position another |
-| `projected_out` | the activation less its part in a subspace: ``h - B (B^T h)``, ``B`` orthonormal |
+| ``"resample"`` | what stands at positions drawn from the reference runs |
+| `projected_out` | the activation less its part in a subspace: ``h - B^T B h``, rows orthonormal |
 
 Zero is rarely a value that a model ever sees; prefer the mean, or resampling. A resampled position
 gets the same draw in every forward pass, so that a run with a cache of keys and values is the run
@@ -232,7 +232,7 @@ class Projection:
             states: vectors as wide as the residual stream.
 
         Returns:
-            ``h - B (B^T h)`` in the dtype of the states, computed in float32 or wider.
+            ``h - B^T B h`` in the dtype of the states, computed in float32 or wider.
         """
         wide = torch.promote_types(states.dtype, torch.float32)
         basis = self.basis.to(states.device, wide)

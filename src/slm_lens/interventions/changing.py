@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from slm_lens.interventions.patched_runs import Patch
 from slm_lens.interventions.site import HEAD_KINDS, Site, check_sites
 from slm_lens.lens.model import LensModel
 
@@ -106,6 +107,55 @@ def changed(model: LensModel, changes: Sequence[Change]) -> Iterator[None]:
         for point, hook in hooks:
             undo.callback(_remove, point, point.add_hook(hook))
         yield
+
+
+@contextmanager
+def patched(model: LensModel, patches: Sequence[Patch]) -> Iterator[None]:
+    """Put values at positions in every forward pass of the model until the block ends.
+
+    `PatchedRuns` measures many patches of one run in a fraction of the time; this is for tools that
+    run the model themselves, and for generation.
+
+    Args:
+        model: the model.
+        patches: what is put where, in all rows of a batch. A position that a run does not reach
+            is left until one does.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: a site that the model does not have, values and positions of different number;
+            or, in a forward pass, values of another shape.
+    """  # noqa: DOC502 (raised by changed and the hooks)
+    with changed(model, [_as_change(patch) for patch in patches]):
+        yield
+
+
+def _as_change(patch: Patch) -> Change:
+    where = patch.positions.tolist()
+    if not where or min(where) < 0 or len(set(where)) != len(patch.values):
+        raise ValueError(
+            f"patched: got {len(patch.values)} values for the positions {where}, expected one "
+            "for each position, and each position once, from 0 on."
+        )
+    row_of = {position: row for row, position in enumerate(where)}
+
+    def put(old: Tensor, positions: Tensor) -> Tensor:
+        given = [(i, row_of[p]) for i, p in enumerate(positions.tolist()) if p in row_of]
+        new = old.clone()
+        if given:
+            at, rows = (list(x) for x in zip(*given, strict=True))
+            values = patch.values[rows].to(old.device, old.dtype)
+            if values.shape[1:] != old.shape[2:]:
+                raise ValueError(
+                    f"patched: got values of shape {tuple(values.shape[1:])} at each position for "
+                    f"{patch.site.label}, expected {tuple(old.shape[2:])}."
+                )
+            new[:, at] = values
+        return new
+
+    return Change(patch.site, (min(where), max(where) + 1), put)
 
 
 def hook_point(model: LensModel, name: str, caller: str) -> Any:

@@ -280,10 +280,73 @@ def test_what_does_not_fit_is_refused(model, tokens):
         pytest.raises(ValueError, match=r"changed: got values of shape .*3\) for L1 resid_pre"),
     ):
         logits(model, tokens)
-    with pytest.raises(ValueError, match="got a model without blocks.0.hook_nothing"):
+    with pytest.raises(ValueError, match=r"got a model without blocks\.0\.hook_nothing"):
         hook_point(model, "blocks.0.hook_nothing", "changed")
     with (
         changed(model, [doubled(Site("resid_pre", 1), (0, None))]),
         pytest.raises(ValueError, match="got a run of single blocks"),
     ):
         model.hook_dict["blocks.1.hook_resid_pre"](torch.zeros(1, 2, 16))
+
+
+def test_patches_are_put_where_they_belong(model, hf_model, tokens):
+    """Positions in any order; heads of a patch of one head alone."""
+    from slm_lens.interventions.changing import patched
+    from slm_lens.interventions.patched_runs import Patch
+    from slm_lens.interventions.site import Site
+
+    states, z = torch.randn(2, 16), torch.randn(2, 4)
+
+    def put_states(old):
+        new = old.clone()
+        new[:, 7], new[:, 2] = states[0], states[1]
+        return new
+
+    def put_z(old):
+        new = old.clone()
+        new[:, 3, 4:8], new[:, 5, 4:8] = z[0], z[1]
+        return new
+
+    with edited(hf_model, "resid_pre", 0, put_states), edited(hf_model, "z", 1, put_z):
+        theirs = logits_of(hf_model, tokens)
+    patches = [
+        Patch(Site("resid_pre", 0), torch.tensor([7, 2]), states),
+        Patch(Site("z", 1, 1), torch.tensor([3, 5]), z),
+    ]
+    with patched(model, patches):
+        assert (logits(model, tokens) - theirs).abs().max() < ROUNDING
+
+
+@pytest.mark.parametrize("kind", ["resid_pre", "resid_mid", "resid_post", "z", "pattern"])
+def test_a_patch_is_that_of_the_engine(model, tokens, kind):
+    from slm_lens.interventions.changing import patched
+    from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+    from slm_lens.interventions.site import Site
+    from slm_lens.lens.states import residual_stack
+
+    n = tokens.shape[1]
+    shape = {"z": (2, 4, 4), "pattern": (2, 4, n)}.get(kind, (2, 16))
+    patch = Patch(Site(kind, 1), torch.tensor([2, 6]), torch.rand(shape))
+    engine = PatchedRuns(model, tokens[0]).final_states([[patch]], range(n))
+    with patched(model, [patch]):
+        stack = residual_stack(model, tokens)
+    assert (stack[-1, 0] - engine[0]).abs().max() < ROUNDING
+
+
+def test_patches_that_do_not_fit_are_refused(model, tokens):
+    from slm_lens.interventions.changing import patched
+    from slm_lens.interventions.patched_runs import Patch
+    from slm_lens.interventions.site import Site
+
+    twice = Patch(Site("resid_pre", 0), torch.tensor([2, 2]), torch.zeros(2, 16))
+    with (
+        pytest.raises(ValueError, match=r"patched: got 2 values for the positions \[2, 2\]"),
+        patched(model, [twice]),
+    ):
+        pass
+    narrow = Patch(Site("resid_pre", 0), torch.tensor([2]), torch.zeros(1, 15))
+    with (
+        patched(model, [narrow]),
+        pytest.raises(ValueError, match=r"patched: got values of shape \(15,\) at each position"),
+    ):
+        logits(model, tokens)
