@@ -1,0 +1,227 @@
+"""How much of a vector does how much: metrics by strength, layer and run, beside random vectors.
+
+For every run, layer and strength the vector is added to the stream at the run's span
+(`Steering`), and the metrics are read from the last layer. The same is done with random vectors of
+the same norm: a vector that does no more than these is long, and not meaningful.
+
+Source: dose and response as in Chang et al. 2026, arXiv:2606.11386; the random control is ours.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from slm_lens.interventions.directions import random_directions
+from slm_lens.interventions.measured_run import (
+    MeasuredRun,
+    Meter,
+    check_runs,
+    provenance_of_runs,
+)
+from slm_lens.interventions.metrics import Metric
+from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+from slm_lens.interventions.site import Site, sites
+from slm_lens.interventions.steering import Schedule, Steering, check_width, constant
+from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.model import LensModel
+from slm_lens.model.provenance import Provenance
+from slm_lens.phases.bootstrap import Curve, resample_weights
+
+StreamKind = Literal["resid_pre", "resid_post"]
+
+
+@dataclass(frozen=True, eq=False)
+class DoseResponse:
+    """Metrics under steering.
+
+    Attributes:
+        values: of the steered runs.
+        control: of runs that are steered with random vectors of the same norm.
+        baseline: of the runs without steering.
+        metrics: names along the first axis.
+        runs: names of the runs.
+        sites: where the vector is added, along the layer axis.
+        strengths: along the strength axis.
+        n_bootstrap: resamples of runs in intervals.
+        seed: seed of the random vectors and the resamples.
+        provenance: what the numbers depend on; None for a plain bridge.
+    """
+
+    values: Float[Tensor, "metric run layer strength"]
+    control: Float[Tensor, "metric run layer strength draw"]
+    baseline: Float[Tensor, "metric run"]
+    metrics: tuple[str, ...]
+    runs: tuple[str, ...]
+    sites: tuple[Site, ...]
+    strengths: tuple[float, ...]
+    n_bootstrap: int
+    seed: int
+    provenance: Provenance | None = field(repr=False)
+
+    def to_frame(self) -> pl.DataFrame:
+        """Every measurement.
+
+        Returns:
+            One row for each metric, run, layer, strength and direction. ``direction`` is
+            ``"vector"`` or ``"random"``, with the number of the ``draw`` (null for the vector);
+            ``effect`` is ``value - baseline``.
+        """
+        vector = self.values[..., None].double()
+        both = torch.cat([vector, self.control.double()], -1)
+        grid = np.indices(both.shape).reshape(both.ndim, -1)
+        metric, run, layer, strength, direction = grid
+        baseline = self.baseline.double().numpy()[metric, run]
+        value = both.numpy().reshape(-1)
+        return pl.DataFrame(
+            {
+                "metric": np.array(self.metrics, dtype=object)[metric].tolist(),
+                "run": np.array(self.runs, dtype=object)[run].tolist(),
+                "site": [self.sites[i].kind for i in layer],
+                "layer": [self.sites[i].layer for i in layer],
+                "strength": np.array(self.strengths)[strength],
+                "direction": ["vector" if d == 0 else "random" for d in direction],
+                "draw": [None if d == 0 else int(d) - 1 for d in direction],
+                "value": value,
+                "baseline": baseline,
+                "effect": value - baseline,
+            },
+            schema_overrides={"draw": pl.Int64},
+        )
+
+    def curves(self) -> pl.DataFrame:
+        """Mean effects over runs.
+
+        Returns:
+            One row for each metric, layer and strength: the mean ``effect`` with its interval
+            (``low``, ``high``, bootstrap over runs), and the same for the control, whose draws are
+            averaged in each run: ``control``, ``control_low``, ``control_high`` (null without).
+        """
+        weights = resample_weights(len(self.runs), self.n_bootstrap, self.seed)
+        of_vector = self.values - self.baseline[:, :, None, None]
+        of_control = self.control.mean(-1) - self.baseline[:, :, None, None]
+        rows = []
+        for m, metric in enumerate(self.metrics):
+            parts = [_interval(of_vector[m], weights), _interval(of_control[m], weights)]
+            for j, (layer, strength) in enumerate(np.ndindex(self.values.shape[2:])):
+                named = zip(_COLUMNS, [x[j] for part in parts for x in part], strict=True)
+                row = {name: None if np.isnan(x) else float(x) for name, x in named}
+                at = {"site": self.sites[layer].kind, "layer": self.sites[layer].layer}
+                rows.append({"metric": metric, **at, "strength": self.strengths[strength], **row})
+        return pl.DataFrame(rows, schema_overrides=dict.fromkeys(_COLUMNS, pl.Float64))
+
+
+_COLUMNS = ("effect", "low", "high", "control", "control_low", "control_high")
+
+
+def dose_response(
+    model: LensModel,
+    runs: Sequence[MeasuredRun],
+    vector: Float[Tensor, "*layer d_model"],
+    strengths: Sequence[float],
+    metrics: Mapping[str, Metric],
+    *,
+    kind: StreamKind = "resid_post",
+    layers: Sequence[int] | None = None,
+    schedule: Schedule = constant,
+    n_random: int = 5,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+    memory_mb: float = 256.0,
+) -> DoseResponse:
+    """Metrics by how much of a vector is added, at each layer.
+
+    Args:
+        model: the model, in evaluation mode.
+        runs: what is steered, each with its span.
+        vector: what is added; or one vector for each of `layers`, such as
+            ``contrast(...).vectors[1:]`` for ``resid_post`` of all.
+        strengths: how often it is added; negative ones take it away.
+        metrics: what is measured, by the names that tables are to have.
+        kind: before or after the block.
+        layers: blocks; None for all.
+        schedule: factor by position since the start of the span.
+        n_random: random vectors of the same norm; 0 for none.
+        n_bootstrap: resamples of runs in intervals.
+        seed: seed of the random vectors and the resamples.
+        memory_mb: as in `PatchedRuns`.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        ValueError: no run, strength or metric; a name twice; vectors of another width or number;
+            a layer that the model does not have.
+    """
+    check_runs(runs, metrics, "dose_response")
+    if not len(strengths) or n_random < 0:
+        raise ValueError(
+            f"dose_response: got {len(strengths)} strengths and n_random={n_random}, expected at "
+            "least one strength, and n_random >= 0."
+        )
+    check_width(vector, model, "dose_response")
+    at = sites(model, kind, layers=layers)
+    vectors = _directions(vector, len(at), n_random, seed)
+    lens = LogitLens(model)
+    values, baselines = [], []
+    for run in runs:
+        engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
+        meter = Meter(lens, run, metrics, engine.states[-1])
+        cells = [
+            [_steered_patch(engine, run, Steering(site, v, s, run.span, schedule))]
+            for site, of_site in zip(at, vectors, strict=True)
+            for s in strengths
+            for v in of_site
+        ]
+        shape = (len(at), len(strengths), 1 + n_random, len(metrics))
+        values.append(meter.measure(engine, cells).view(shape))
+        baselines.append(meter.baseline)
+    measured = torch.stack(values, 1).permute(4, 1, 0, 2, 3)  # metric, run, layer, strength, draw
+    return DoseResponse(
+        values=measured[..., 0].contiguous(),
+        control=measured[..., 1:].contiguous(),
+        baseline=torch.stack(baselines, 1),
+        metrics=tuple(metrics),
+        runs=tuple(run.name for run in runs),
+        sites=at,
+        strengths=tuple(float(s) for s in strengths),
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+        provenance=provenance_of_runs(model, engine),
+    )
+
+
+def _directions(
+    vector: Tensor, n_layers: int, n_random: int, seed: int
+) -> Float[Tensor, "layer direction d_model"]:
+    """The vector of each layer, and behind it random ones of its norm."""
+    if vector.ndim > 2 or (vector.ndim == 2 and len(vector) != n_layers):
+        raise ValueError(
+            f"dose_response: got vectors of shape {tuple(vector.shape)} for {n_layers} layers, "
+            "expected [d_model], or one row for each layer."
+        )
+    true = vector.detach().float().cpu().expand(n_layers, -1)[:, None]
+    drawn = random_directions(n_random, vector.shape[-1], length=1.0, seed=seed)
+    return torch.cat([true, drawn * true.norm(dim=-1, keepdim=True)], 1)
+
+
+def _steered_patch(engine: PatchedRuns, run: MeasuredRun, steering: Steering) -> Patch:
+    layer = steering.site.layer + (steering.site.kind == "resid_post")
+    where = torch.tensor(run.positions)
+    states = engine.states[layer][where.to(engine.states.device)]
+    added = steering.added(where).to(states.device)
+    return Patch(steering.site, where, states + added.to(states.dtype))
+
+
+def _interval(
+    effects: Float[Tensor, "run layer strength"], weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and interval of each layer and strength; NaN without a control."""
+    flat = effects.flatten(1).double().numpy()
+    curve = Curve.of(flat, np.arange(len(flat)), weights)
+    return (curve.estimate, *curve.interval())

@@ -1,0 +1,162 @@
+"""A run on which the effect of a change is measured, and the reading of its metrics."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from slm_lens.interventions.changing import EVERYWHERE, OpenSpan, check_span
+from slm_lens.interventions.metrics import Metric, Scored
+from slm_lens.interventions.patched_runs import Cell, PatchedRuns
+from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.model import LensModel, SpeechTextModel
+from slm_lens.lens.states import provenance_of
+from slm_lens.model.provenance import Provenance
+from slm_lens.sequence.sequence import SpeechTextSequence
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredRun:
+    """A run that is changed, and what it is scored against.
+
+    Attributes:
+        name: unique in a set of runs.
+        sequence: what the model reads.
+        span: half-open positions that are changed; an end of None is the end of the run.
+        answer: token ids that count as the answer, for metrics that need one.
+        foil: token ids that the answer is compared with.
+
+    Raises:
+        ValueError: the span holds no position of the run.
+    """
+
+    name: str
+    sequence: SpeechTextSequence
+    span: OpenSpan = EVERYWHERE
+    answer: tuple[int, ...] = ()
+    foil: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_span(self.span, f"MeasuredRun {self.name!r}")
+        last = len(self.sequence)
+        if self.span[0] >= last or (self.span[1] is not None and self.span[1] > last):
+            raise ValueError(
+                f"MeasuredRun {self.name!r}: got the span {self.span} of a run of {last} tokens, "
+                f"expected positions from 0 up to {last}."
+            )
+
+    @property
+    def positions(self) -> range:
+        """Positions that are changed."""
+        start, end = self.span
+        return range(start, len(self.sequence) if end is None else end)
+
+
+def check_runs(runs: Sequence[MeasuredRun], metrics: Mapping[str, Metric], caller: str) -> None:
+    """Refuse runs and metrics that no table can be made of.
+
+    Args:
+        runs: the runs.
+        metrics: the metrics by their names.
+        caller: the public function, to begin messages with.
+
+    Raises:
+        ValueError: there is no run or metric, or a name occurs twice.
+    """
+    twice = [name for name, n in Counter(run.name for run in runs).items() if n > 1]
+    if not runs or twice or not metrics:
+        raise ValueError(
+            f"{caller}: got {len(runs)} runs with the repeated names {twice[:4]} and "
+            f"{len(metrics)} metrics, expected at least one of each, and a name for each run."
+        )
+
+
+class Meter:
+    """The metrics of one run, read from last-layer states.
+
+    Args:
+        lens: the model's lens.
+        run: the run.
+        metrics: the metrics by their names.
+        unchanged: last-layer states of the run without changes.
+
+    Attributes:
+        positions: positions that the metrics read, rising.
+        baseline: the metrics of the run without changes.
+    """
+
+    positions: tuple[int, ...]
+    baseline: Float[Tensor, " metric"]
+
+    def __init__(
+        self,
+        lens: LogitLens,
+        run: MeasuredRun,
+        metrics: Mapping[str, Metric],
+        unchanged: Float[Tensor, "pos d_model"],
+    ) -> None:
+        self._lens, self._metrics = lens, list(metrics.values())
+        read = [metric.positions(run.sequence) for metric in self._metrics]
+        self.positions = tuple(sorted({p for of_metric in read for p in of_metric}))
+        column = {p: i for i, p in enumerate(self.positions)}
+        self._columns = [[column[p] for p in of_metric] for of_metric in read]
+        tokens = [*run.sequence.tokens.tolist(), -1]
+        last = unchanged[-1:]
+        self._scored = [
+            Scored(run.answer, run.foil, torch.tensor([tokens[p + 1] for p in of_metric]), last)
+            for of_metric in read
+        ]
+        self.baseline = self.read(unchanged[list(self.positions)][None])[0]
+
+    @torch.no_grad()
+    def read(
+        self, states: Float[Tensor, "batch n_positions d_model"]
+    ) -> Float[Tensor, "batch metric"]:
+        """The metrics of some runs.
+
+        Args:
+            states: their last-layer states at `positions`.
+
+        Returns:
+            One number for each run and metric, on the CPU.
+        """
+        values = [
+            metric(self._lens, states[:, columns], scored).float().cpu()
+            for metric, columns, scored in zip(
+                self._metrics, self._columns, self._scored, strict=True
+            )
+        ]
+        return torch.stack(values, 1)
+
+    def measure(self, runs: PatchedRuns, cells: Sequence[Cell]) -> Float[Tensor, "n_cells metric"]:
+        """The metrics of patched runs, a batch at a time.
+
+        Args:
+            runs: the engine of this run.
+            cells: what is patched in each.
+
+        Returns:
+            One row for each cell.
+        """
+        out = torch.empty(len(cells), len(self._metrics))
+        for batch, states in runs.batches(cells, self.positions):
+            out[batch] = self.read(states)
+        return out
+
+
+def provenance_of_runs(model: LensModel, runs: PatchedRuns) -> Provenance | None:
+    """What numbers depend on that come from patched runs.
+
+    Args:
+        model: the model.
+        runs: the engine.
+
+    Returns:
+        The provenance; None for a plain bridge, which has none.
+    """
+    if not isinstance(model, SpeechTextModel):
+        return None
+    return provenance_of(model, "fast" if runs.engine == "resumed" else "hooked")
