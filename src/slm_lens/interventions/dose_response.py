@@ -22,7 +22,9 @@ from slm_lens.interventions.measured_run import (
     MeasuredRun,
     Meter,
     check_runs,
+    interval_over_runs,
     provenance_of_runs,
+    stream_at,
 )
 from slm_lens.interventions.metrics import Metric
 from slm_lens.interventions.patched_runs import Patch, PatchedRuns
@@ -31,7 +33,6 @@ from slm_lens.interventions.steering import Schedule, Steering, check_width, con
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 from slm_lens.model.provenance import Provenance
-from slm_lens.phases.bootstrap import Curve, resample_weights
 
 StreamKind = Literal["resid_pre", "resid_post"]
 
@@ -102,18 +103,28 @@ class DoseResponse:
             (``low``, ``high``, bootstrap over runs), and the same for the control, whose draws are
             averaged in each run: ``control``, ``control_low``, ``control_high`` (null without).
         """
-        weights = resample_weights(len(self.runs), self.n_bootstrap, self.seed)
         of_vector = self.values - self.baseline[:, :, None, None]
         of_control = self.control.mean(-1) - self.baseline[:, :, None, None]
         rows = []
         for m, metric in enumerate(self.metrics):
-            parts = [_interval(of_vector[m], weights), _interval(of_control[m], weights)]
+            parts = [self._interval(of_vector[m]), self._interval(of_control[m])]
             for j, (layer, strength) in enumerate(np.ndindex(self.values.shape[2:])):
                 named = zip(_COLUMNS, [x[j] for part in parts for x in part], strict=True)
                 row = {name: None if np.isnan(x) else float(x) for name, x in named}
                 at = {"site": self.sites[layer].kind, "layer": self.sites[layer].layer}
                 rows.append({"metric": metric, **at, "strength": self.strengths[strength], **row})
         return pl.DataFrame(rows, schema_overrides=dict.fromkeys(_COLUMNS, pl.Float64))
+
+    def _interval(
+        self, effects: Float[Tensor, "run layer strength"]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return interval_over_runs(
+            effects.flatten(1).double().numpy(),
+            np.arange(len(self.runs)),
+            n_runs=len(self.runs),
+            n_bootstrap=self.n_bootstrap,
+            seed=self.seed,
+        )
 
 
 _COLUMNS = ("effect", "low", "high", "control", "control_low", "control_high")
@@ -211,17 +222,7 @@ def _directions(
 
 
 def _steered_patch(engine: PatchedRuns, run: MeasuredRun, steering: Steering) -> Patch:
-    layer = steering.site.layer + (steering.site.kind == "resid_post")
     where = torch.tensor(run.positions)
-    states = engine.states[layer][where.to(engine.states.device)]
+    states = stream_at(engine, steering.site, where)
     added = steering.added(where).to(states.device)
     return Patch(steering.site, where, states + added.to(states.dtype))
-
-
-def _interval(
-    effects: Float[Tensor, "run layer strength"], weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and interval of each layer and strength; NaN without a control."""
-    flat = effects.flatten(1).double().numpy()
-    curve = Curve.of(flat, np.arange(len(flat)), weights)
-    return (curve.estimate, *curve.interval())

@@ -4,17 +4,20 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from slm_lens.interventions.changing import EVERYWHERE, OpenSpan, check_span
 from slm_lens.interventions.metrics import Metric, Scored
 from slm_lens.interventions.patched_runs import Cell, PatchedRuns
+from slm_lens.interventions.site import Site
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel, SpeechTextModel
 from slm_lens.lens.states import provenance_of
 from slm_lens.model.provenance import Provenance
+from slm_lens.phases.bootstrap import Curve, resample_weights
 from slm_lens.sequence.sequence import SpeechTextSequence
 
 
@@ -55,6 +58,24 @@ class MeasuredRun:
         return range(start, len(self.sequence) if end is None else end)
 
 
+def check_names(runs: Sequence[MeasuredRun], caller: str) -> None:
+    """Refuse runs that no table can be made of.
+
+    Args:
+        runs: the runs.
+        caller: the public function, to begin messages with.
+
+    Raises:
+        ValueError: there is none, or a name occurs twice.
+    """
+    twice = [name for name, n in Counter(run.name for run in runs).items() if n > 1]
+    if not runs or twice:
+        raise ValueError(
+            f"{caller}: got {len(runs)} runs with the repeated names {twice[:4]}, expected at "
+            "least one, each with a name of its own."
+        )
+
+
 def check_runs(runs: Sequence[MeasuredRun], metrics: Mapping[str, Metric], caller: str) -> None:
     """Refuse runs and metrics that no table can be made of.
 
@@ -66,11 +87,10 @@ def check_runs(runs: Sequence[MeasuredRun], metrics: Mapping[str, Metric], calle
     Raises:
         ValueError: there is no run or metric, or a name occurs twice.
     """
-    twice = [name for name, n in Counter(run.name for run in runs).items() if n > 1]
-    if not runs or twice or not metrics:
+    check_names(runs, caller)
+    if not metrics:
         raise ValueError(
-            f"{caller}: got {len(runs)} runs with the repeated names {twice[:4]} and "
-            f"{len(metrics)} metrics, expected at least one of each, and a name for each run."
+            f'{caller}: got no metric, expected at least one, such as {{"answer": log_prob()}}.'
         )
 
 
@@ -145,6 +165,45 @@ class Meter:
         for batch, states in runs.batches(cells, self.positions):
             out[batch] = self.read(states)
         return out
+
+
+def stream_at(runs: PatchedRuns, site: Site, positions: Int[Tensor, " n"]) -> Float[Tensor, "n d"]:
+    """The residual stream of the run without patches.
+
+    Args:
+        runs: the engine.
+        site: ``resid_pre`` or ``resid_post`` of a block.
+        positions: where.
+
+    Returns:
+        What stands there.
+    """
+    states = runs.states[site.layer + (site.kind == "resid_post")]
+    return states[positions.to(states.device)]
+
+
+def interval_over_runs(
+    effects: Float[np.ndarray, "word column"],
+    run: Int[np.ndarray, " word"],
+    *,
+    n_runs: int,
+    n_bootstrap: int,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means with their intervals; whole runs are drawn.
+
+    Args:
+        effects: numbers for each word, or each run.
+        run: run of each row.
+        n_runs: how many runs there are.
+        n_bootstrap: resamples.
+        seed: seed of the draws; which runs are drawn depends on nothing else.
+
+    Returns:
+        Mean, lower and upper end of each column; NaN where a number is.
+    """
+    curve = Curve.of(effects, run, resample_weights(n_runs, n_bootstrap, seed))
+    return (curve.estimate, *curve.interval())
 
 
 def provenance_of_runs(model: LensModel, runs: PatchedRuns) -> Provenance | None:

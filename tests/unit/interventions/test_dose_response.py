@@ -72,7 +72,7 @@ def test_every_value_is_that_of_plain_hooks(response, hf_model, vocab, runs):
             for j, strength in enumerate(STRENGTHS):
                 wanted = by_hand(hf_model, vocab, run, layer, VECTOR, strength)
                 assert np.abs(response.values[:, r, i, j].numpy() - wanted).max() < 2e-5
-    assert np.abs(response.values - response.baseline[:, :, None, None]).max() > 0.1
+    assert (response.values - response.baseline[:, :, None, None]).abs().max() > 0.1
 
 
 def test_the_control_is_random_vectors_of_the_same_norm(response, hf_model, vocab, runs):
