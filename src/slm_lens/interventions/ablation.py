@@ -107,15 +107,29 @@ def ablations(
 def _check(sites: Sequence[Site], how: str, reference: Sequence[SpeechTextSequence]) -> None:
     if how not in ABLATIONS:
         raise ValueError(f"ablated: got how={how!r}, expected one of {ABLATIONS}.")
-    if (how == "zero") == bool(reference):
-        raise ValueError(
-            f"ablated: got {len(reference)} reference runs for how={how!r}, expected some for "
-            "'mean' and 'resample' and none for 'zero'. Give reference=[sequence, ...]."
-        )
+    check_reference(how, reference, "ablated")
     if how != "zero" and any(site.kind == "pattern" for site in sites):
         raise ValueError(
             f"ablated: got how={how!r} for an attention pattern, expected 'zero': patterns of "
             "other runs have other lengths. Ablate z instead."
+        )
+
+
+def check_reference(how: str, reference: Sequence[SpeechTextSequence], caller: str) -> None:
+    """Refuse reference runs that are missing, or not used.
+
+    Args:
+        how: the kind of ablation.
+        reference: the runs.
+        caller: the public function, to begin messages with.
+
+    Raises:
+        ValueError: there are none for a mean or draws, or some for zero.
+    """
+    if (how == "zero") == bool(reference):
+        raise ValueError(
+            f"{caller}: got {len(reference)} reference runs for how={how!r}, expected some for "
+            "'mean' and 'resample' and none for 'zero'. Give reference=[sequence, ...]."
         )
 
 

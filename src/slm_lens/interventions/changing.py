@@ -104,6 +104,21 @@ def changed(model: LensModel, changes: Sequence[Change]) -> Iterator[None]:
         whole = cast(Any, model).original_model
         undo.callback(whole.register_forward_pre_hook(clock.begin, with_kwargs=True).remove)
         undo.callback(whole.register_forward_hook(clock.end, always_call=True).remove)
+        undo.enter_context(hooked(hooks))
+        yield
+
+
+@contextmanager
+def hooked(hooks: Sequence[tuple[Any, Any]]) -> Iterator[None]:
+    """Hooks on hook points until the block ends; those of others stay.
+
+    Args:
+        hooks: hook points, as `hook_point` gives them, and functions of an activation and its hook.
+
+    Yields:
+        Nothing.
+    """
+    with ExitStack() as undo:
         for point, hook in hooks:
             undo.callback(_remove, point, point.add_hook(hook))
         yield

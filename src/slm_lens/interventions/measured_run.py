@@ -206,6 +206,25 @@ def interval_over_runs(
     return (curve.estimate, *curve.interval())
 
 
+def sign_flip_p(effects: Float[np.ndarray, " run"], seed: int) -> float:
+    """P-value that the mean effect is 0, by flipping signs of whole runs.
+
+    Args:
+        effects: one for each run.
+        seed: seed of the flips, where there are too many to try all.
+
+    Returns:
+        The p-value, two-sided.
+    """
+    from transformer_lens.utilities.statistics import (
+        derive_generator,
+        sign_flip_permutation_pvalue,
+    )
+
+    values = torch.tensor(effects, dtype=torch.float64)
+    return float(sign_flip_permutation_pvalue(values, generator=derive_generator(seed)))
+
+
 def provenance_of_runs(model: LensModel, runs: PatchedRuns) -> Provenance | None:
     """What numbers depend on that come from patched runs.
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-import torch
 
-from slm_lens.interventions.measured_run import interval_over_runs
+from slm_lens.interventions.measured_run import interval_over_runs, sign_flip_p
 from slm_lens.model.provenance import Provenance
 from slm_lens.vocab import WordPolicy
 
@@ -121,13 +120,7 @@ class WordAblation:
 
 
 def _p(group: pl.DataFrame, seed: int) -> float:
-    from transformer_lens.utilities.statistics import (
-        derive_generator,
-        sign_flip_permutation_pvalue,
-    )
-
     of_utterances = group.group_by("utterance", maintain_order=True).agg(
         pl.col("difference").mean()
     )
-    means = torch.tensor(of_utterances["difference"].to_list(), dtype=torch.float64)
-    return float(sign_flip_permutation_pvalue(means, generator=derive_generator(seed)))
+    return sign_flip_p(of_utterances["difference"].to_numpy(), seed)

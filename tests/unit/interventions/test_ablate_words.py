@@ -292,7 +292,7 @@ def test_what_does_not_fit_is_refused(model, utterances):
         ablate_words(model, utterances[:2], metrics=own, **options)
     with pytest.raises(ValueError, match="n_draws=-1, expected names other than"):
         ablate_words(model, utterances[:2], **(options | {"n_draws": -1}))
-    with pytest.raises(ValueError, match=r"ablate_words: got layer 3|sites: got layer 3 of a model"):
+    with pytest.raises(ValueError, match="sites: got layer 3 of a model"):
         ablate_words(model, utterances[:2], layers=[3], **options)
     silent = SpeechTextSequence(utterances[0].sequence.tokens, utterances[0].sequence.kinds, ())
     with pytest.raises(ValueError, match="ablate_words: found no spoken word with tokens and"):
