@@ -6,4 +6,14 @@
 | `moving.py` | states of one run to the positions of another of other length |
 | `pairs.py` | two runs that fit, and which of their words match |
 | `metrics.py` | what of the prediction is measured |
+| `changing.py` | activations changed while a `with` block lasts |
+| `ablation.py` | zero, mean, resample, projecting out |
+| `steering.py` | a vector added over a span, with a schedule |
+| `directions.py` | vectors: contrasts, words, modalities, random ones |
+| `measured_run.py` | a run on which effects are measured |
+| `dose_response.py` | effects by strength and layer |
+| `steered_generation.py` | units and text that are generated under steering |
+| `ablate_words.py`, `word_ablation.py` | speech without the text that is latent in it |
+| `head_roles.py` | where heads look from the end of a word |
+| `head_ablation.py` | what is lost without some heads |
 """
