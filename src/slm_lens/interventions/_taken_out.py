@@ -71,7 +71,7 @@ class Taker:
         word: tuple[int, int],
         tokens: tuple[int, ...],
         matched: Sequence[tuple[int, ...]],
-    ) -> Iterator[Taken]:
+    ) -> Iterator[list[Taken]]:
         """Everything that is taken out for one word.
 
         Args:
@@ -82,7 +82,7 @@ class Taker:
             matched: token ids of words of like frequency.
 
         Yields:
-            The word, its controls, then text and its controls, each at every site.
+            For one site after the other the word, its controls, text and its controls.
         """
         true = self._basis(tokens)
         sets: list[tuple[str, int | None, Tensor]] = [("word", None, true)]
@@ -93,11 +93,15 @@ class Taker:
             sets += [("random_text", i, b) for i, b in self._random(len(self._text), word, 1)]
         for site in self._at:
             states = stream_at(runs, site, positions)
+            taken = []
             for directions, draw, basis in sets:
                 kept = Projection(site, basis).without(states)
                 removed = 1 - kept.float().square().sum(1) / states.float().square().sum(1)
                 patch = Patch(site, positions, kept)
-                yield Taken(site, directions, draw, len(basis), removed.mean().item(), patch)
+                taken.append(
+                    Taken(site, directions, draw, len(basis), removed.mean().item(), patch)
+                )
+            yield taken
 
     def _basis(self, tokens: tuple[int, ...]) -> Float[Tensor, "n d_model"]:
         if tokens not in self._bases:

@@ -218,12 +218,14 @@ class _Reader:
         where = torch.arange(start, end if self.until == "word" else len(sequence))
         metrics = {**metrics_at_word(sequence, start, end), **self.further}
         meter = Meter(self.lens, self.run, metrics, self.engine.states[-1])
-        taken = list(self.taker.taken(self.engine, where, word.number, word.tokens, word.matched))
-        values = meter.measure(self.engine, [[t.patch] for t in taken])
-        parts = [
-            self._rows(word, name, taken, values[:, m], meter.baseline[m].item())
-            for m, name in enumerate(metrics)
-        ]
+        parts = []
+        # Site by site, so that the states without the directions are held for one alone.
+        for taken in self.taker.taken(self.engine, where, word.number, word.tokens, word.matched):
+            values = meter.measure(self.engine, [[t.patch] for t in taken])
+            parts += [
+                self._rows(word, name, taken, values[:, m], meter.baseline[m].item())
+                for m, name in enumerate(metrics)
+            ]
         return pl.concat(parts)
 
     def _rows(

@@ -6,8 +6,9 @@
         model.run_with_cache(tokens)  # or residual_stack, word_lens, model.generate, ...
 
 A change acts on positions of the *sequence*, wherever a forward pass begins: with a cache of keys
-and values it sees one new position at a time, and is told which. Blocks nest; what was put on
-later acts on what the earlier ones left.
+and values it sees one new position at a time, and is told which. (Rows that are padded on
+the left count their padding.) Blocks nest; what was put on later acts on what the earlier ones
+left.
 
 ``hook_resid_mid`` of a bridge is what goes into the norm before the MLP. A change there leaves the
 stream that skips the MLP as it was, so a change at ``resid_mid`` is made to what attention adds.

@@ -179,18 +179,20 @@ def dose_response(
     at = sites(model, kind, layers=layers)
     vectors = _directions(vector, len(at), n_random, seed)
     lens = LogitLens(model)
-    values, baselines = [], []
+    values, baselines, provenance = [], [], None
     for run in runs:
         engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
         meter = Meter(lens, run, metrics, engine.states[-1])
-        cells = [
-            [_steered_patch(engine, run, Steering(site, v, s, run.span, schedule))]
-            for site, of_site in zip(at, vectors, strict=True)
-            for s in strengths
-            for v in of_site
-        ]
+        of_layers = []
+        for site, of_site in zip(at, vectors, strict=True):  # to hold the states of one alone
+            steerings = [
+                Steering(site, v, s, run.span, schedule) for s in strengths for v in of_site
+            ]
+            cells = [[_steered_patch(engine, run, steering)] for steering in steerings]
+            of_layers.append(meter.measure(engine, cells))
         shape = (len(at), len(strengths), 1 + n_random, len(metrics))
-        values.append(meter.measure(engine, cells).view(shape))
+        values.append(torch.cat(of_layers).view(shape))
+        provenance = provenance_of_runs(model, engine)
         baselines.append(meter.baseline)
     measured = torch.stack(values, 1).permute(4, 1, 0, 2, 3)  # metric, run, layer, strength, draw
     return DoseResponse(
@@ -203,7 +205,7 @@ def dose_response(
         strengths=tuple(float(s) for s in strengths),
         n_bootstrap=n_bootstrap,
         seed=seed,
-        provenance=provenance_of_runs(model, engine),
+        provenance=provenance,
     )
 
 

@@ -168,7 +168,7 @@ def ablate_heads(
     needed = sorted({head for of_set in sets for head in of_set})
     means = _means(model, needed, reference) if how == "mean" else {}
     lens = LogitLens(model)
-    values, baselines = [], []
+    values, baselines, provenance = [], [], None
     for run in runs:
         engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
         meter = Meter(lens, run, metrics, engine.states[-1])
@@ -180,6 +180,7 @@ def ablate_heads(
         ]
         values.append(meter.measure(engine, cells).T)
         baselines.append(meter.baseline)
+        provenance = provenance_of_runs(model, engine)
     measured = torch.stack(values, 1)  # metric, run, set
     return HeadAblation(
         together=measured[..., 0],
@@ -193,7 +194,7 @@ def ablate_heads(
         how=how,
         n_bootstrap=n_bootstrap,
         seed=seed,
-        provenance=provenance_of_runs(model, engine),
+        provenance=provenance,
     )
 
 
