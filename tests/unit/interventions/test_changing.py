@@ -175,9 +175,14 @@ def test_an_error_in_a_forward_pass_leaves_the_clock_right(model, tokens):
         return states
 
     with changed(model, [Change(Site("resid_pre", 1), (2, 4), fail_once)]):
+        point = model.hook_dict["blocks.1.hook_resid_pre"]
         with pytest.raises(RuntimeError, match="once"):
             logits(model, tokens)
+        with pytest.raises(ValueError, match="got a run of single blocks"):
+            point(torch.zeros(1, 6, 16))
         logits(model, tokens)
+        with pytest.raises(ValueError, match="got a run of single blocks"):
+            point(torch.zeros(1, 6, 16))
     assert seen == [[2, 3], [2, 3]]
 
 
