@@ -1,6 +1,9 @@
 """How many pairs of facts each setting gives, as a table."""
 
+from collections.abc import Sequence
+
 from slm_lens.model.hooked import HookedSLM
+from slm_lens.organism.language import RELATIONS
 from slm_lens.organism.pairs import FactPairs, WhichFacts, organism_pairs
 from slm_lens.sequence.word_span import Modality
 
@@ -21,12 +24,19 @@ _COLUMNS = ("sentences", "clean", "corrupted", "answer in", "facts", "tried", "a
             "both known", "clean only", "corrupted only", "neither", "lengths differ")  # fmt: skip
 
 
-def pair_counts(model: HookedSLM, *, n_partners: int = 1, seed: int = 0) -> str:
+def pair_counts(
+    model: HookedSLM,
+    *,
+    n_partners: int = 1,
+    relations: Sequence[str] = RELATIONS,
+    seed: int = 0,
+) -> str:
     """Pairs in each setting, by whether the model answers them.
 
     Args:
         model: an organism.
         n_partners: as in `organism_pairs`.
+        relations: as in `organism_pairs`; some are about animals.
         seed: as in `organism_pairs`.
 
     Returns:
@@ -45,6 +55,7 @@ def pair_counts(model: HookedSLM, *, n_partners: int = 1, seed: int = 0) -> str:
                 known="any",
                 which_facts=which,
                 n_partners=n_partners,
+                relations=relations,
                 seed=seed,
             )
             about = ["one" if same else "two", clean, corrupted, answer_in, which.replace("_", " ")]

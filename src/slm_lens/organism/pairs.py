@@ -212,13 +212,17 @@ def _pair(
 def _knows(
     runs: FactRuns, run: SpeechTextSequence, fact: Fact, voice: Voice, continue_in: Modality
 ) -> bool:
-    words = (fact.answer, *fact.counterfactuals)
     if continue_in == "text":
         vocab, policy = runs.model.vocab, runs.model.word_policy
-        choices = {w: answer_tokens(vocab, w, policy) for w in words}
-    else:  # the answer comes first, so a unit that a third word shares counts as the answer's
-        choices = {w: (runs.first_unit(fact.prompt, w, voice),) for w in words}
-    return runs.best(run, choices) == fact.answer
+        own, *others = (
+            answer_tokens(vocab, w, policy) for w in (fact.answer, *fact.counterfactuals)
+        )
+    else:
+        own, *others = (
+            (runs.first_unit(fact.prompt, w, voice),) for w in (fact.answer, *fact.counterfactuals)
+        )
+    rivals = {w: o for w, o in zip(fact.counterfactuals, others, strict=True) if o != own}
+    return runs.best(run, {**rivals, fact.answer: own}) == fact.answer  # last, so no tie is won
 
 
 def _is_known(row: dict[str, object], known: Known) -> bool:
