@@ -203,25 +203,32 @@ def _pair(
         )
         if set(answer) & set(foil):
             return None, row
-    row["clean_known"] = _knows(runs, clean, fact, voice, setting.continue_in)
-    row["corrupted_known"] = _knows(runs, corrupted, other, voice, setting.continue_in)
+    told = {fact.answer: answer, partner.answer: foil}
+    row["clean_known"] = _knows(runs, clean, fact, told, voice, setting.continue_in)
+    row["corrupted_known"] = _knows(runs, corrupted, other, told, voice, setting.continue_in)
     matches = match_runs(clean, corrupted, setting.match)
     return RunPair(str(row["name"]), clean, corrupted, answer, foil, matches), row
 
 
 def _knows(
-    runs: FactRuns, run: SpeechTextSequence, fact: Fact, voice: Voice, continue_in: Modality
+    runs: FactRuns,
+    run: SpeechTextSequence,
+    fact: Fact,
+    told: dict[str, tuple[int, ...]],
+    voice: Voice,
+    continue_in: Modality,
 ) -> bool:
-    if continue_in == "text":
-        vocab, policy = runs.model.vocab, runs.model.word_policy
-        own, *others = (
-            answer_tokens(vocab, w, policy) for w in (fact.answer, *fact.counterfactuals)
-        )
-    else:
-        own, *others = (
-            (runs.first_unit(fact.prompt, w, voice),) for w in (fact.answer, *fact.counterfactuals)
-        )
-    rivals = {w: o for w, o in zip(fact.counterfactuals, others, strict=True) if o != own}
+    """Whether the fact's answer is the likeliest of its relation's; `told` has some of them."""
+    own = told[fact.answer]
+    choices = dict[str, tuple[int, ...]]()
+    for word in fact.counterfactuals:
+        if word in told:
+            choices[word] = told[word]
+        elif continue_in == "text":
+            choices[word] = answer_tokens(runs.model.vocab, word, runs.model.word_policy)
+        else:
+            choices[word] = (runs.first_unit(fact.prompt, word, voice),)
+    rivals = {w: ids for w, ids in choices.items() if not set(ids) <= set(own)}
     return runs.best(run, {**rivals, fact.answer: own}) == fact.answer  # last, so no tie is won
 
 

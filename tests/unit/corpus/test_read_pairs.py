@@ -216,4 +216,4 @@ def test_unknown_options_are_refused(organism, tmp_path, option):
     with pytest.raises(
         ValueError, match=re.escape(f"read_pairs: got {option}='any', expected one")
     ):
-        read_pairs(organism, write(tmp_path, [WRITTEN]), **{option: "any"})
+        read_pairs(organism, write(tmp_path, [WRITTEN]), **{option: "any"})  # pyright: ignore[reportArgumentType]

@@ -4,11 +4,12 @@ import torch
 
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.word_span import WordSpan
+from slm_lens.vocab import TokenKind
 
 TEXT_MARKER = 30
 
 
-def kind_of(token):
+def kind_of(token: int) -> TokenKind:
     return "text" if token < 10 else "speech" if token < TEXT_MARKER else "marker"
 
 
@@ -21,4 +22,6 @@ def run(words, *, before=(), after=()):
             spans.append(WordSpan(word, modality, len(tokens), len(tokens) + len(own)))
         tokens += own
     tokens += after
-    return SpeechTextSequence(torch.tensor(tokens), tuple(map(kind_of, tokens)), tuple(spans))
+    return SpeechTextSequence(
+        torch.tensor(tokens), tuple([kind_of(t) for t in tokens]), tuple(spans)
+    )

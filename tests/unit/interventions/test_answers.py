@@ -40,7 +40,8 @@ def test_a_first_piece_that_two_answers_share_is_refused(vocab):
         ValueError, match=r"'sunny' and 'snowy', which both begin with \['s'\].*who"
     ):
         answer_and_foil(vocab, "sunny", "snowy", "first_piece")
-    assert answer_and_foil(vocab, "sunny", "snowy", "whole_word")
+    found = answer_and_foil(vocab, "sunny", "snowy", "whole_word")
+    assert found == ((IDS[" sunny"],), (IDS[" snowy"],))
     with pytest.raises(ValueError, match=r"'<Un1> <Un2>' and '<Un2>', which both begin.*<Un2>"):
         answer_and_foil(vocab, "<Un1> <Un2>", "<Un2>", "whole_word")
 

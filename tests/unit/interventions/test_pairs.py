@@ -48,7 +48,7 @@ def test_runs_and_spans_change_places_with_the_direction():
     assert (into_three.sources.tolist(), into_three.targets.tolist()) == ([1], [1, 2, 3])
     for call in (pair().runs, lambda d: pair().move(pair().matches, d, "mean")):
         with pytest.raises(ValueError, match=r"got direction='up', expected one of \('denoising'"):
-            call("up")
+            call("up")  # pyright: ignore[reportArgumentType]
 
 
 def test_all_matches_move_at_once():
