@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slm_lens.corpus.folder import clips_of, read_utterances
+    from slm_lens.corpus.pairs import read_pairs
     from slm_lens.errors import AlignmentError, AudioError, SlmLensError, VocabError
     from slm_lens.families.family import Family
     from slm_lens.families.files import CheckpointFiles
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
     from slm_lens.interventions.ablate_words import ablate_words
     from slm_lens.interventions.ablation import Projection, ablated, projected_out
+    from slm_lens.interventions.answers import answer_and_foil
     from slm_lens.interventions.changing import Change, changed, patched
     from slm_lens.interventions.directions import (
         Contrast,
@@ -36,7 +38,9 @@ if TYPE_CHECKING:
     from slm_lens.interventions.dose_response import DoseResponse, dose_response
     from slm_lens.interventions.head_ablation import HeadAblation, ablate_heads
     from slm_lens.interventions.head_roles import HeadRoles, head_roles
+    from slm_lens.interventions.matching import SpanMatch, match_runs
     from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.pairs import RunPair
     from slm_lens.interventions.site import Site
     from slm_lens.interventions.steered_generation import SteeredGeneration, generate_steered
     from slm_lens.interventions.steering import Steering, linear_decay, steered
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from slm_lens.model.hooked import HookedSLM
     from slm_lens.model.load import load
     from slm_lens.model.provenance import Provenance
+    from slm_lens.organism.pairs import FactPairs, organism_pairs
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
@@ -93,6 +98,7 @@ _MODULE_OF = {
     "Contrast": "interventions.directions",
     "DoseResponse": "interventions.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "FactPairs": "organism.pairs",
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
     "HeadAblation": "interventions.head_ablation",
@@ -110,9 +116,11 @@ _MODULE_OF = {
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
     "Readout": "readout.wanted",
+    "RunPair": "interventions.pairs",
     "SequenceBatch": "sequence.batch",
     "Site": "interventions.site",
     "SlmLensError": "errors",
+    "SpanMatch": "interventions.matching",
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
     "SteeredGeneration": "interventions.steered_generation",
@@ -133,6 +141,7 @@ _MODULE_OF = {
     "ablate_heads": "interventions.head_ablation",
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
+    "answer_and_foil": "interventions.answers",
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
@@ -153,9 +162,11 @@ _MODULE_OF = {
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
+    "match_runs": "interventions.matching",
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
     "modality_direction": "interventions.directions",
+    "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
     "patched": "interventions.changing",
@@ -165,6 +176,7 @@ _MODULE_OF = {
     "random_weights": "phases.random_weights",
     "read_alignment": "speech.alignment_files",
     "read_audio": "speech.audio",
+    "read_pairs": "corpus.pairs",
     "read_phases": "phases.result",
     "read_utterances": "corpus.folder",
     "read_vocab_spec": "families.vocab_spec",
@@ -197,6 +209,7 @@ __all__ = [
     "ComponentStack",
     "Contrast",
     "DoseResponse",
+    "FactPairs",
     "Family",
     "FitSettings",
     "HeadAblation",
@@ -214,9 +227,11 @@ __all__ = [
     "PromptFormat",
     "Provenance",
     "Readout",
+    "RunPair",
     "SequenceBatch",
     "Site",
     "SlmLensError",
+    "SpanMatch",
     "SpeechTextSequence",
     "SpeechTextVocab",
     "SteeredGeneration",
@@ -237,6 +252,7 @@ __all__ = [
     "ablate_heads",
     "ablate_words",
     "ablated",
+    "answer_and_foil",
     "changed",
     "clips_of",
     "component_stack",
@@ -257,9 +273,11 @@ __all__ = [
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
+    "match_runs",
     "measure_phases",
     "middle_divergence",
     "modality_direction",
+    "organism_pairs",
     "orthonormal",
     "pad_batch",
     "patched",
@@ -269,6 +287,7 @@ __all__ = [
     "random_weights",
     "read_alignment",
     "read_audio",
+    "read_pairs",
     "read_phases",
     "read_utterances",
     "read_vocab_spec",

@@ -4,7 +4,8 @@
 |---|---|
 | `site.py` | where in the model something is changed |
 | `moving.py` | states of one run to the positions of another of other length |
-| `pairs.py` | two runs that fit, and which of their words match |
+| `matching.py` | which words or units of two runs stand for each other |
+| `pairs.py` | two runs that fit |
 | `metrics.py` | what of the prediction is measured |
 | `changing.py` | activations changed while a `with` block lasts |
 | `ablation.py` | zero, mean, resample, projecting out |
