@@ -174,6 +174,22 @@ class PlainForward:
             ).logits
         return states[0], logits
 
+    @property
+    def impossible(self) -> str | None:
+        """Why this bridge has no plain model at all, whatever state it is in; None if it has."""
+        return self._impossible
+
+    @contextmanager
+    def lent(self) -> Iterator[tuple[nn.Module, nn.ModuleList]]:
+        """The plain model with the bridge's weights, for a bridge that there is no reason against.
+
+        Yields:
+            The model and its blocks; without weights again afterwards.
+        """
+        assert self._blocks is not None
+        with self._borrowed():
+            yield self._shell, self._blocks
+
     @contextmanager
     def _borrowed(self) -> Iterator[None]:
         try:
