@@ -26,10 +26,10 @@ def adding(name, change):
     if name.endswith("resid_mid"):
         name = name.replace("resid_mid", "attn_out")
 
-    def hook(value, hook):  # noqa: ARG001
+    def added(value, hook):  # noqa: ARG001
         return value + change[None]
 
-    return name, hook
+    return name, added
 
 
 def putting(name, value):
@@ -37,6 +37,23 @@ def putting(name, value):
         return value[None]
 
     return name, hook
+
+
+def moved_difference(model, pair, name):
+    """Clean less corrupted, word by word with weights as `moving` documents them."""
+    clean = activation(model, pair.clean.tokens, name)
+    corrupted = activation(model, pair.corrupted.tokens, name)
+    change = torch.zeros_like(corrupted)
+    for match in pair.matches:
+        (a, b), (c, d) = match.clean, match.corrupted
+        m, n = b - a, d - c
+        for i in range(n):
+            place = min(max((i + 0.5) * m / n - 0.5, 0), m - 1)
+            low = int(place)
+            high = min(low + 1, m - 1)
+            mixed = clean[a + low] * (1 - (place - low)) + clean[a + high] * (place - low)
+            change[c + i] = mixed - corrupted[c + i]
+    return change
 
 
 def slope(measure, size=0.005):

@@ -3,7 +3,7 @@
 import by_hand
 import pytest
 import torch
-from by_hand import activation, adding, putting
+from by_hand import activation, adding, moved_difference, putting
 from tiny_pairs import (
     ANSWER,
     FOIL,
@@ -40,23 +40,6 @@ def attribute(model, pairs, **options):
 
 def measure(model, pair, hooks=()):
     return by_hand.logit_difference(model, pair.corrupted.tokens, hooks, answer=ANSWER, foil=FOIL)
-
-
-def moved_difference(model, pair, name):
-    """Clean less corrupted, word by word with weights as `moving` documents them."""
-    clean = activation(model, pair.clean.tokens, name)
-    corrupted = activation(model, pair.corrupted.tokens, name)
-    change = torch.zeros_like(corrupted)
-    for match in pair.matches:
-        (a, b), (c, d) = match.clean, match.corrupted
-        m, n = b - a, d - c
-        for i in range(n):
-            place = min(max((i + 0.5) * m / n - 0.5, 0), m - 1)
-            low = int(place)
-            high = min(low + 1, m - 1)
-            mixed = clean[a + low] * (1 - (place - low)) + clean[a + high] * (place - low)
-            change[c + i] = mixed - corrupted[c + i]
-    return change
 
 
 def test_scores_are_those_of_transformer_lens(model):
@@ -308,7 +291,7 @@ def test_roles_and_totals_are_means_over_the_pairs_that_have_them(model):
     one, other = found.summed(0, "role")[0, 2], found.summed(1, "role")[0, 0]
     assert row["score"] == pytest.approx(((one + other) / 2).item())
     assert (row["n_pairs"], row["pair"]) == (2, None)
-    assert top.filter(node="L0 resid_pre", role="after")["n_pairs"].to_list() == [1]
+    assert top.filter(node="L0 resid_pre", role="end")["n_pairs"].to_list() == [1]
     whole = measure(model, pairs[1], [putting("hook_embed", _embedded(model, pairs[1]))])
     own = moved_difference(model, pairs[0], "hook_embed")
     own[:3] = own[7:] = 0

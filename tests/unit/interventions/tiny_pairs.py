@@ -27,6 +27,28 @@ def exact_model(n_layers=3) -> Any:
     return wrap(hf, make_vocab())
 
 
+def gpt2_bridge() -> Any:
+    """LayerNorm, biases, learned positions, one fused projection; as many keys as queries."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        config = GPT2Config(
+            vocab_size=D_VOCAB,
+            n_positions=64,
+            n_embd=16,
+            n_layer=3,
+            n_head=4,
+            initializer_range=0.3,
+            attn_implementation="eager",
+        )
+        hf = GPT2LMHeadModel(config).eval()
+        for name, parameter in hf.named_parameters():
+            if "bias" in name:
+                parameter.data.normal_(0, 0.3)
+    return plain_bridge(hf)
+
+
 def plain_bridge(hf=None) -> Any:
     """TransformerLens' own bridge, which knows no vocabulary."""
     from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
@@ -98,7 +120,7 @@ def whole_pair(n=7, *, name="whole", seed=1, n_changed=3):
 
 
 def unequal_pair(*, name="unequal", seed=1):
-    """Three words of 2, 3, 2 units against 2, 4, 1; the end is not matched."""
+    """Three words of 2, 3, 2 units against 2, 4, 1, of which the last is not matched; an end."""
     from slm_lens.interventions.pairs import RunPair, SpanMatch
 
     first = units(8, seed)
@@ -108,7 +130,7 @@ def unequal_pair(*, name="unequal", seed=1):
         SpanMatch("<start>", "start", (0, 1), (0, 1)),
         SpanMatch("red", "before", (1, 3), (1, 3)),
         SpanMatch("fox", "changed", (3, 6), (3, 7)),
-        SpanMatch("runs", "after", (6, 8), (7, 8)),
+        SpanMatch("<end>", "end", (8, 9), (8, 9)),
     )
     return RunPair(name, sequence(clean), sequence(corrupted), (ANSWER,), (FOIL,), matches)
 

@@ -20,6 +20,21 @@ from slm_lens.sequence.sequence import SpeechTextSequence
 
 
 @dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked of pairs of runs.
+
+    Attributes:
+        pairs: the pairs, each with a name of its own.
+        metric: what is measured.
+        fit: how words of unequal length are brought together.
+    """
+
+    pairs: tuple[RunPair, ...]
+    metric: Metric
+    fit: Fit
+
+
+@dataclass(frozen=True, eq=False)
 class PairTask:
     """A source run, a target run, and the metric of the target run.
 
@@ -54,6 +69,11 @@ class PairTask:
         """`measure` as a number."""
         return float(self.measure(states))
 
+    @torch.no_grad()
+    def values(self, states: Float[Tensor, "batch n_scored d_model"]) -> Float[Tensor, " batch"]:
+        """The metric of several runs, from their states at `positions`."""
+        return self.metric(self.lens, states, self.scored)
+
     def moved(self, source: Tensor, target: Tensor) -> Tensor:
         """The target run's activations with the source run's at positions that have a match."""
         whole = target.clone()
@@ -66,21 +86,21 @@ class PairTask:
 
 
 def pair_task(
-    model: Any, lens: LogitLens, pair: RunPair, metric: Metric, direction: Direction, fit: Fit
+    model: Any, lens: LogitLens, question: Question, pair: RunPair, direction: Direction
 ) -> PairTask:
     """Make the task of one pair; runs the source once.
 
     Args:
         model: the model.
         lens: its lens.
-        pair: the pair.
-        metric: what is measured.
+        question: what is asked.
+        pair: one of its pairs.
         direction: which run gives and which one gets.
-        fit: how lengths that differ are brought together.
 
     Returns:
         The task.
     """
+    metric = question.metric
     source, target = pair.runs(direction)
     last = f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"
     states = record(model, source.tokens, [last])[last]
@@ -95,7 +115,7 @@ def pair_task(
         pair=pair,
         source=source,
         target=target,
-        move=pair.move(pair.matches, direction, fit),
+        move=pair.move(pair.matches, direction, question.fit),
         metric=metric,
         lens=lens,
         positions=read_target,
@@ -104,16 +124,12 @@ def pair_task(
     )
 
 
-def check_request(
-    model: Any, pairs: Sequence[RunPair], metric: Metric, fit: Fit, caller: str, *, gradients: bool
-) -> None:
-    """Refuse what no attribution can do.
+def check_question(model: Any, question: Question, caller: str, *, gradients: bool) -> None:
+    """Refuse what no attribution can answer.
 
     Args:
         model: the model.
-        pairs: the pairs.
-        metric: what is measured.
-        fit: how lengths that differ are brought together.
+        question: what is asked.
         caller: the public function, to begin messages with.
         gradients: whether the metric must have gradients.
 
@@ -126,19 +142,28 @@ def check_request(
             f"{caller}: got a model in training mode, expected evaluation mode (dropout would "
             "change every number). Call `model.eval()`."
         )
-    names = [pair.name for pair in pairs]
+    names = [pair.name for pair in question.pairs]
     if not names or len(set(names)) != len(names):
         raise ValueError(
             f"{caller}: got pairs named {names[:5]}, expected at least one, each with a name of "
             "its own."
         )
-    if gradients and not metric.differentiable:
+    if gradients and not question.metric.differentiable:
         raise ValueError(
-            f"{caller}: got the metric {metric.name!r}, which has no gradients, expected one that "
-            "has: logit_difference, log_prob, divergence, modality_mass or next_unit_log_prob."
+            f"{caller}: got the metric {question.metric.name!r}, which has no gradients, "
+            "expected one that has: logit_difference, log_prob, divergence, modality_mass or "
+            "next_unit_log_prob."
         )
-    if fit not in FITS:
-        raise ValueError(f"{caller}: got fit={fit!r}, expected one of {FITS}.")
+    if question.fit not in FITS:
+        raise ValueError(f"{caller}: got fit={question.fit!r}, expected one of {FITS}.")
+
+
+def same_value(one: float, other: float) -> bool:
+    """Whether two metrics differ by rounding only, so that nothing can be shared out.
+
+    The same run through two forward passes in float32: measured at most 1e-6 of its metric.
+    """
+    return abs(one - other) <= 1e-5 * max(1.0, abs(one), abs(other))
 
 
 def provenance_if_known(model: Any) -> Provenance | None:

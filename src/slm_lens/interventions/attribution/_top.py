@@ -24,16 +24,16 @@ def top_rows(
     rows: Iterable[tuple[dict[str, Any], Any]],
     n: int,
     by: By,
-    effect: Callable[[Any], float],
+    effects: Callable[[list[Any]], list[float]],
     schema: dict[str, Any],
 ) -> pl.DataFrame:
     """Rank rows by the size of their score, and verify the first ones.
 
     Args:
-        rows: each with what `effect` takes.
+        rows: each with what `effects` takes.
         n: how many to keep.
         by: roles and totals of several pairs are joined to their mean.
-        effect: what really happens.
+        effects: what really happens, for a list of them.
         schema: columns of the rows.
 
     Returns:
@@ -56,8 +56,8 @@ def top_rows(
         first = group[0][0] | ({"pair": None} if joined else {})
         found.append((first | {"score": mean, "n_pairs": len(group)}, [what for _, what in group]))
     found.sort(key=lambda pair: -abs(pair[0]["score"]))
+    real = iter(effects([what for _, whats in found[:n] for what in whats]))
     table = [
-        row | {"verified": sum(effect(what) for what in whats) / len(whats)}
-        for row, whats in found[:n]
+        row | {"verified": sum(next(real) for _ in whats) / len(whats)} for row, whats in found[:n]
     ]
     return pl.DataFrame(table, schema=schema | {"n_pairs": pl.Int64, "verified": pl.Float64})

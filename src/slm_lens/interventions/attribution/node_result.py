@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens.interventions.attribution._pair_task import Question
 from slm_lens.interventions.attribution._places import By, Place, membership, places
 from slm_lens.interventions.attribution._top import place_columns, schema_with, top_rows
-from slm_lens.interventions.attribution.verify import NodePatcher
-from slm_lens.interventions.metrics import Metric
-from slm_lens.interventions.moving import Fit
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.attribution.verify import NodeAt, check_same_model, node_effects
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.model.provenance import Provenance
@@ -24,9 +23,7 @@ class NodeAttribution:
     """Scores of nodes, for each pair.
 
     Attributes:
-        pairs: the pairs.
-        metric: what was measured.
-        fit: how words of unequal length were brought together.
+        question: pairs, metric, and how words of unequal length were brought together.
         method: how scores were computed, for titles.
         sites: the nodes.
         scores: for each pair, scores at each position of its corrupted run; of GradDrop one layer
@@ -37,9 +34,7 @@ class NodeAttribution:
         provenance: what the numbers depend on; None for a bridge that does not say.
     """
 
-    pairs: tuple[RunPair, ...]
-    metric: Metric
-    fit: Fit
+    question: Question
     method: str
     sites: tuple[Site, ...]
     scores: tuple[Float[Tensor, "n_drops n_sites _"], ...]
@@ -92,15 +87,16 @@ class NodeAttribution:
 
         Raises:
             ValueError: `n` is less than 1, or another model.
-        """  # noqa: DOC502 (raised by top_rows)
-        patcher = NodePatcher(model, self)
-        return top_rows(self._rows(by), n, by, patcher.effect, _SCHEMA)
+        """  # noqa: DOC502 (raised by top_rows and check_same_model)
+        check_same_model(model, self.provenance, "NodeAttribution.top")
+        effects = partial(node_effects, model, self.question)
+        return top_rows(self._rows(by), n, by, effects, _SCHEMA)
 
     def _places(self, pair: int, by: By) -> tuple[Place, ...]:
-        return places(self.pairs[pair], "denoising", by, "NodeAttribution")
+        return places(self.question.pairs[pair], "denoising", by, "NodeAttribution")
 
-    def _rows(self, by: By) -> Iterator[tuple[dict[str, Any], tuple[int, Site, Place]]]:
-        for i, pair in enumerate(self.pairs):
+    def _rows(self, by: By) -> Iterator[tuple[dict[str, Any], NodeAt]]:
+        for i, pair in enumerate(self.question.pairs):
             where, found = self._places(i, by), self.summed(i, by).tolist()
             for site, scores in zip(self.sites, found, strict=True):
                 for place, score in zip(where, scores, strict=True):

@@ -27,7 +27,6 @@ Source: Nanda 2023, "Attribution Patching"; Kramár et al. 2024 (AtP*), arXiv:24
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -35,11 +34,13 @@ from torch import Tensor
 
 from slm_lens.interventions.attribution._pair_task import (
     PairTask,
-    check_request,
+    Question,
+    check_question,
     pair_task,
     provenance_if_known,
 )
 from slm_lens.interventions.attribution._runs import EMBEDDED, gradients, record, record_graph
+from slm_lens.interventions.attribution._steps import Ends, check_steps, parts_of, steps_label
 from slm_lens.interventions.attribution.node_result import NodeAttribution
 from slm_lens.interventions.attribution.qk_fix import PatternChange, pattern_changes
 from slm_lens.interventions.metrics import Metric
@@ -48,9 +49,6 @@ from slm_lens.interventions.pairs import RunPair
 from slm_lens.interventions.site import HEAD_KINDS, SITE_KINDS, Site, SiteKind, sites
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
-
-Ends = Literal["corrupted", "clean"]
-ENDS: tuple[Ends, ...] = get_args(Ends)
 
 _Scores = Float[Tensor, "n_drops n_sites pos"]
 
@@ -89,7 +87,8 @@ def attribute_nodes(
             unknown fit, kind or end, no step, steps together with AtP*, a QK fix without q or k,
             or GradDrop for one layer.
     """  # noqa: DOC502 (raised by the checks)
-    check_request(model, pairs, metric, fit, "attribute_nodes", gradients=True)
+    question = Question(tuple(pairs), metric, fit)
+    check_question(model, question, "attribute_nodes", gradients=True)
     _check_options(model.cfg.n_layers, kinds, steps, ends, qk_fix=qk_fix, grad_drop=grad_drop)
     lens = LogitLens(model)
     nodes = tuple(
@@ -99,16 +98,14 @@ def attribute_nodes(
     )
     scores, values = [], []
     for pair in pairs:
-        task = pair_task(model, lens, pair, metric, "denoising", fit)
+        task = pair_task(model, lens, question, pair, "denoising")
         found, value = _scores(
-            model, task, nodes, _parts(steps, ends), qk_fix=qk_fix, grad_drop=grad_drop
+            model, task, nodes, parts_of(steps, ends), qk_fix=qk_fix, grad_drop=grad_drop
         )
         scores.append(found.cpu())
         values.append((task.source_value, value))
     return NodeAttribution(
-        pairs=tuple(pairs),
-        metric=metric,
-        fit=fit,
+        question=question,
         method=_method(steps, ends, qk_fix=qk_fix, grad_drop=grad_drop),
         sites=nodes,
         scores=tuple(scores),
@@ -209,15 +206,9 @@ def _added(n_layers: int) -> list[str]:
     return [name for layer in range(n_layers) for name in _added_by(layer)]
 
 
-def _parts(steps: int, ends: Ends) -> list[float]:
-    """How far from the corrupted to the clean embeddings each run is."""
-    first = 0 if ends == "corrupted" else 1
-    return [(k + first) / steps for k in range(steps)] if steps > 1 else [0.0]
-
-
 def _method(steps: int, ends: Ends, *, qk_fix: bool, grad_drop: bool) -> str:
     if steps > 1:
-        return f"integrated gradients, {steps} steps with the {ends} end"
+        return f"integrated gradients, {steps_label(steps, ends)}"
     fixes = [n for n, on in (("QK fix", qk_fix), ("GradDrop", grad_drop)) if on]
     return " + ".join(["AtP", *fixes])
 
@@ -252,21 +243,4 @@ def _check_options(
         raise ValueError(
             f"attribute_nodes: got grad_drop=True for a model of {n_layers} layer, expected at "
             "least 2: it divides by the number of layers less one."
-        )
-
-
-def check_steps(caller: str, steps: int, ends: Ends) -> None:
-    """Refuse steps of integrated gradients that mean nothing.
-
-    Args:
-        caller: the public function, to begin messages with.
-        steps: how many.
-        ends: which end is among them.
-
-    Raises:
-        ValueError: fewer than 1, or an unknown end.
-    """
-    if steps < 1 or ends not in ENDS:
-        raise ValueError(
-            f"{caller}: got steps={steps} and ends={ends!r}, expected at least 1 and one of {ENDS}."
         )

@@ -1,94 +1,74 @@
-"""Really patching a node: the effect that attribution estimates."""
+"""Really patching nodes: the effects that attribution estimates."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from slm_lens.interventions.attribution._pair_task import PairTask, pair_task, provenance_if_known
+from slm_lens.interventions.attribution._pair_task import (
+    PairTask,
+    Question,
+    pair_task,
+    provenance_if_known,
+)
 from slm_lens.interventions.attribution._places import Place
-from slm_lens.interventions.attribution._runs import Hook, record
+from slm_lens.interventions.attribution._runs import record
+from slm_lens.interventions.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.model.provenance import Provenance
 
-if TYPE_CHECKING:
-    from slm_lens.interventions.attribution.node_result import NodeAttribution
+NodeAt = tuple[int, Site, Place]
+"""Number of a pair, a node, and where in the pair's corrupted run."""
 
 
-class NodePatcher:
-    """Puts clean activations into corrupted runs, one node and place at a time.
-
-    Args:
-        model: the model that the scores were computed with.
-        found: the scores.
-
-    Raises:
-        ValueError: another model.
-    """
-
-    def __init__(self, model: DifferentiableModel, found: "NodeAttribution") -> None:
-        check_same_model(model, found.provenance, "NodeAttribution.top")
-        self._model, self._found = model, found
-        self._lens = LogitLens(model)
-        self._tasks: dict[int, PairTask] = {}
-
-    def effect(self, what: tuple[int, Site, Place]) -> float:
-        """Metric with the clean activation, less that of the corrupted run."""
-        number, site, place = what
-        if number not in self._tasks:
-            self._tasks[number] = pair_task(
-                self._model,
-                self._lens,
-                self._found.pairs[number],
-                self._found.metric,
-                "denoising",
-                self._found.fit,
-            )
-        return node_effect(self._model, self._tasks[number], site, place.positions)
-
-
-def node_effect(
-    model: DifferentiableModel, task: PairTask, site: Site, positions: tuple[int, ...]
-) -> float:
-    """Effect of putting the source run's activation into the target run.
+def node_effects(
+    model: DifferentiableModel, question: Question, nodes: Sequence[NodeAt]
+) -> list[float]:
+    """What putting clean activations into corrupted runs does to the metric.
 
     Args:
         model: the model.
-        task: the pair; positions without a match keep the target run's activation.
-        site: which activation.
-        positions: positions of the target run.
+        question: pairs, metric and fit.
+        nodes: what is put where, each in a run of its own.
 
     Returns:
-        Metric with it, less the metric without.
+        Metric with each, less the metric without. Positions without a match stay as they are.
     """
-    last = f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"
-    source = record(model, task.source.tokens, [site.hook])[site.hook]
-    target = record(model, task.target.tokens, [site.hook, last])
-    change = torch.zeros_like(target[site.hook])
-    difference = task.difference(source, target[site.hook])
-    rows = list(positions)
-    if site.head is None:
-        change[rows] = difference[rows]
-    else:
-        change[rows, site.head] = difference[rows, site.head]
-    patched = record(model, task.target.tokens, [last], hooks=[_adding(site, change)])
-    return task.value(patched[last]) - task.value(target[last])
+    lens = LogitLens(model)
+    effects = [0.0] * len(nodes)
+    for number in sorted({number for number, _, _ in nodes}):
+        task = pair_task(model, lens, question, question.pairs[number], "denoising")
+        own = [i for i, node in enumerate(nodes) if node[0] == number]
+        found = _effects(model, task, [nodes[i][1:] for i in own])
+        for i, effect in zip(own, found, strict=True):
+            effects[i] = effect
+    return effects
 
 
-def _adding(site: Site, change: Tensor) -> Hook:
-    """The hook that changes a site of a run in which nothing else is changed.
-
-    TransformerLens' ``hook_resid_mid`` is the input of the second norm, past the branch: a change
-    there reaches the MLP and not the stream. So it is made to what the attention adds.
-    """
-    name = f"blocks.{site.layer}.hook_attn_out" if site.kind == "resid_mid" else site.hook
-
-    def hook(activation: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (given by name)
-        return activation + change[None].to(activation)
-
-    return name, hook
+def _effects(
+    model: DifferentiableModel, task: PairTask, nodes: Sequence[tuple[Site, Place]]
+) -> list[float]:
+    """Effects in one pair."""
+    source = record(model, task.source.tokens, {site.hook for site, _ in nodes})
+    moved = {name: task.move(activation) for name, activation in source.items()}
+    runs = PatchedRuns(model, task.target.tokens)
+    cells, changed = [], []
+    for i, (site, place) in enumerate(nodes):
+        rows = torch.isin(task.move.targets, torch.tensor(place.positions)).nonzero()[:, 0]
+        if len(rows):
+            values = moved[site.hook][rows]
+            values = values if site.head is None else values[:, site.head]
+            cells.append([Patch(site, task.move.targets[rows], values)])
+            changed.append(i)
+    effects = [0.0] * len(nodes)
+    if cells:
+        before = task.values(runs.states[-1, list(task.positions)][None])
+        after = task.values(runs.final_states(cells, task.positions))
+        for i, effect in zip(changed, (after - before).tolist(), strict=True):
+            effects[i] = effect
+    return effects
 
 
 def check_same_model(model: Any, made_with: Provenance | None, caller: str) -> None:
