@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from slm_lens.corpus.folder import clips_of, read_utterances
+    from slm_lens.corpus.pairs import read_pairs
     from slm_lens.errors import AlignmentError, AudioError, SlmLensError, VocabError
     from slm_lens.families.family import Family
     from slm_lens.families.files import CheckpointFiles
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
+    from slm_lens.interventions.answers import answer_and_foil
+    from slm_lens.interventions.matching import SpanMatch, match_runs
+    from slm_lens.interventions.pairs import RunPair
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from slm_lens.model.hooked import HookedSLM
     from slm_lens.model.load import load
     from slm_lens.model.provenance import Provenance
+    from slm_lens.organism.pairs import FactPairs, organism_pairs
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
@@ -70,6 +75,7 @@ _MODULE_OF = {
     "CheckpointFiles": "families.files",
     "ComponentStack": "lens.components",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "FactPairs": "organism.pairs",
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
     "HookedSLM": "model.hooked",
@@ -83,8 +89,10 @@ _MODULE_OF = {
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
     "Readout": "readout.wanted",
+    "RunPair": "interventions.pairs",
     "SequenceBatch": "sequence.batch",
     "SlmLensError": "errors",
+    "SpanMatch": "interventions.matching",
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
     "StreamSpec": "families.vocab_spec",
@@ -99,6 +107,7 @@ _MODULE_OF = {
     "VocabSpec": "families.vocab_spec",
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.word_span",
+    "answer_and_foil": "interventions.answers",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
     "convert_checkpoint": "model.convert",
@@ -113,13 +122,16 @@ _MODULE_OF = {
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
+    "match_runs": "interventions.matching",
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
+    "organism_pairs": "organism.pairs",
     "pad_batch": "sequence.batch",
     "phases_figure": "views.phases_figure",
     "random_weights": "phases.random_weights",
     "read_alignment": "speech.alignment_files",
     "read_audio": "speech.audio",
+    "read_pairs": "corpus.pairs",
     "read_phases": "phases.result",
     "read_utterances": "corpus.folder",
     "read_vocab_spec": "families.vocab_spec",
@@ -146,6 +158,7 @@ __all__ = [
     "ChatSpec",
     "CheckpointFiles",
     "ComponentStack",
+    "FactPairs",
     "Family",
     "FitSettings",
     "HookedSLM",
@@ -159,8 +172,10 @@ __all__ = [
     "PromptFormat",
     "Provenance",
     "Readout",
+    "RunPair",
     "SequenceBatch",
     "SlmLensError",
+    "SpanMatch",
     "SpeechTextSequence",
     "SpeechTextVocab",
     "StreamSpec",
@@ -175,6 +190,7 @@ __all__ = [
     "VocabSpec",
     "WordLens",
     "WordSpan",
+    "answer_and_foil",
     "clips_of",
     "component_stack",
     "convert_checkpoint",
@@ -189,13 +205,16 @@ __all__ = [
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
+    "match_runs",
     "measure_phases",
     "middle_divergence",
+    "organism_pairs",
     "pad_batch",
     "phases_figure",
     "random_weights",
     "read_alignment",
     "read_audio",
+    "read_pairs",
     "read_phases",
     "read_utterances",
     "read_vocab_spec",

@@ -1,4 +1,4 @@
-"""``slm-lens organism``: train the model organism, and speak its held-out clips."""
+"""``slm-lens organism``: train the model organism, speak its clips, count pairs of its facts."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -53,3 +53,16 @@ def card() -> None:
     from slm_lens.organism.card import card_table
 
     typer.echo(card_table(tuple(map(embedded_folder, EMBEDDED))), nl=False)
+
+
+@app.command()
+def pairs(
+    model: Annotated[str, typer.Argument(help="An organism, or the folder of one.")] = "organism",
+    partners: Annotated[int, typer.Option(help="Corrupted facts for each clean one.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of partners and voices.")] = 0,
+) -> None:
+    """Count the pairs of facts that a model gives in each setting, and those that it answers."""
+    from slm_lens.model.load import load
+    from slm_lens.organism.pair_counts import pair_counts
+
+    typer.echo(pair_counts(load(model), n_partners=partners, seed=seed), nl=False)

@@ -5,8 +5,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from slm_lens.errors import AlignmentError
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.sequence.utterance import Utterance
@@ -48,14 +46,14 @@ def clips_of(name_or_folder: str | Path) -> tuple[tuple[Path, Path], ...]:
         raise LookupError(
             f"clips_of: {folder} has no sound file, expected files ending in {AUDIO_ENDINGS}."
         )
-    return tuple((sound, _alignment_beside(sound)) for sound in sounds)
+    return tuple((sound, _alignment_beside(sound, "clips_of")) for sound in sounds)
 
 
-def _alignment_beside(sound: Path) -> Path:
+def _alignment_beside(sound: Path, caller: str) -> Path:
     beside = [p for e in ALIGNMENT_ENDINGS if (p := sound.with_suffix(e)).exists()]
     if len(beside) != 1:
         raise AlignmentError(
-            f"clips_of: {sound.name} has {len(beside)} alignment files beside it "
+            f"{caller}: {sound.name} has {len(beside)} alignment files beside it "
             f"({[p.name for p in beside]}), expected one of "
             f"{[sound.stem + e for e in ALIGNMENT_ENDINGS]}. Align it first, e.g. with the "
             "Montreal Forced Aligner or WhisperX."
@@ -102,14 +100,27 @@ def encoded_clips(
     Yields:
         Name, units and words of each clip.
     """
+    for sound, _ in clips_of(name_or_folder):
+        yield sound.stem, *encoded_clip(model, sound, **options)
+
+
+def encoded_clip(
+    model: HookedSLM, sound: Path, *, caller: str = "clips_of", **options: Any
+) -> tuple[SpeechUnits, Alignment]:
+    """One clip in the model's units.
+
+    Args:
+        model: turns sound into units.
+        sound: a sound file, with the file of its word times beside it.
+        caller: the public function, to begin messages with.
+        **options: as in `encoded_clips`.
+
+    Returns:
+        Units and words.
+    """
+    beside = _alignment_beside(sound, caller)
     tokenizer = model.unit_tokenizer
-    for sound, beside in clips_of(name_or_folder):
-        waveform = read_audio(sound, sample_rate_hz=tokenizer.sample_rate_hz)
-        alignment = _read(beside, waveform, tokenizer.sample_rate_hz, options)
-        yield sound.stem, tokenizer.encode(waveform), alignment
-
-
-def _read(
-    path: Path, waveform: torch.Tensor, sample_rate_hz: int, options: dict[str, Any]
-) -> Alignment:
-    return read_alignment(path, clip_duration_s=waveform.numel() / sample_rate_hz, **options)
+    waveform = read_audio(sound, sample_rate_hz=tokenizer.sample_rate_hz)
+    duration_s = waveform.numel() / tokenizer.sample_rate_hz
+    alignment = read_alignment(beside, clip_duration_s=duration_s, **options)
+    return tokenizer.encode(waveform), alignment

@@ -4,6 +4,7 @@
 |---|---|
 | `site.py` | where in the model something is changed |
 | `moving.py` | states of one run to the positions of another of other length |
-| `pairs.py` | two runs that fit, and which of their words match |
+| `matching.py` | which words or units of two runs stand for each other |
+| `pairs.py` | two runs that fit |
 | `metrics.py` | what of the prediction is measured |
 """

@@ -57,10 +57,12 @@ class Metric(ABC):
     Attributes:
         name: what tables call it.
         differentiable: whether gradients flow through it.
+        comparable: whether its values of two different runs measure the same thing.
     """
 
     name: str
     differentiable: bool = True
+    comparable: bool = True
 
     def positions(self, sequence: SpeechTextSequence) -> tuple[int, ...]:
         """Where it reads a run.
@@ -169,6 +171,7 @@ class _NextUnitLogProb(Metric):
     within: Within
     start: int
     name: str = "next_unit_log_prob"
+    comparable: bool = False
 
     def positions(self, sequence: SpeechTextSequence) -> tuple[int, ...]:
         found = tuple(
@@ -256,6 +259,9 @@ def modality_mass(modality: Modality) -> Metric:
 
 def next_unit_log_prob(*, start: int = 0, within: Within = "full") -> Metric:
     """Mean log-probability, in nats, of the units that follow in the run itself.
+
+    Two runs are of different units, so it says what a change does to one run, and not how far it
+    brings that run to the other one: there is no recovery in it.
 
     Args:
         start: first position whose next token counts.

@@ -1,42 +1,23 @@
 """Two runs that fit: a clean one and a corrupted one, with the words that stand for each other.
 
 Activation patching compares runs that differ in one thing. Spoken runs differ in length as well,
-so a pair says which span of one stands for which span of the other, word by word; `moving` brings
-the lengths together.
+so a pair says which span of one stands for which span of the other (`matching`), and `moving`
+brings the lengths together.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from slm_lens.interventions.matching import ROLES as ROLES
+from slm_lens.interventions.matching import Role, SpanMatch
+from slm_lens.interventions.matching import match_words as match_words
 from slm_lens.interventions.moving import Fit, Move, Span, move, moves_together
 from slm_lens.sequence.function_words import word_type
 from slm_lens.sequence.sequence import SpeechTextSequence
 
-Role = Literal["start", "before", "changed", "after", "end"]
-ROLES: tuple[Role, ...] = get_args(Role)
-
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-
-
-@dataclass(frozen=True)
-class SpanMatch:
-    """A span of the clean run and the one that stands for it in the corrupted run.
-
-    Attributes:
-        label: the word of the clean run, or ``<start>`` and ``<end>`` for what stands before the
-            first and after the last word.
-        role: ``"changed"`` where the words differ; ``"before"`` and ``"after"`` the first such
-            word where they agree; ``"start"`` and ``"end"`` outside words.
-        clean: half-open positions of the clean run.
-        corrupted: half-open positions of the corrupted run.
-    """
-
-    label: str
-    role: Role
-    clean: Span
-    corrupted: Span
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,45 +124,24 @@ class RunPair:
             )
         return found
 
+    def of_word(self, word: str) -> tuple[SpanMatch, ...]:
+        """Matches of one word of the clean run, in lower case, without punctuation.
 
-def match_words(clean: SpeechTextSequence, corrupted: SpeechTextSequence) -> tuple[SpanMatch, ...]:
-    """Which spans stand for each other: the words by their number, the start and the end.
+        Args:
+            word: which.
 
-    Words are compared in lower case, without punctuation. A word that has no position in one of
-    the runs matches nothing. The start is what stands before the first word, where both runs have
-    the same tokens; the end is the last position of each run, if it is behind the last word.
+        Returns:
+            They, in order.
 
-    Args:
-        clean: one run.
-        corrupted: the other one, of as many words.
-
-    Returns:
-        The matches, in order.
-
-    Raises:
-        ValueError: the runs have no word, or not as many.
-    """
-    if not clean.words or len(clean.words) != len(corrupted.words):
-        raise ValueError(
-            f"match_words: got runs of {len(clean.words)} and {len(corrupted.words)} words, "
-            "expected as many in both, at least one. Other pairs are matched by hand: "
-            "RunPair(..., matches=[SpanMatch(...), ...])."
-        )
-    words = list(zip(clean.words, corrupted.words, strict=True))
-    differs = [word_type(a.word) != word_type(b.word) for a, b in words]
-    first = differs.index(True) if any(differs) else len(words)
-    matches = []
-    starts = (clean.words[0].start, corrupted.words[0].start)
-    if starts[0] == starts[1] > 0 and bool(
-        (clean.tokens[: starts[0]] == corrupted.tokens[: starts[0]]).all()
-    ):
-        matches.append(SpanMatch("<start>", "start", (0, starts[0]), (0, starts[0])))
-    for i, (a, b) in enumerate(words):
-        if a.end > a.start and b.end > b.start:
-            role: Role = "changed" if differs[i] else "before" if i < first else "after"
-            matches.append(SpanMatch(a.word, role, (a.start, a.end), (b.start, b.end)))
-    ends = (len(clean), len(corrupted))
-    if clean.words[-1].end < ends[0] and corrupted.words[-1].end < ends[1]:
-        last = ((ends[0] - 1, ends[0]), (ends[1] - 1, ends[1]))
-        matches.append(SpanMatch("<end>", "end", *last))
-    return tuple(matches)
+        Raises:
+            ValueError: it does not occur, or no position carries it in one of the runs.
+        """
+        words = [m for m in self.matches if m.role not in ("start", "end")]
+        found = tuple(m for m in words if word_type(m.label) == word_type(word))
+        if not found:
+            raise ValueError(
+                f"RunPair {self.name!r}: got the word {word!r}, expected one of "
+                f"{[m.label for m in words]}, which are matched. A word of the corrupted run goes "
+                "by the word of the clean run that it stands for."
+            )
+        return found

@@ -38,6 +38,10 @@ Engine = Literal["resumed", "resumed, hooked", "whole runs"]
 # random models of eight architectures: float32 at most 2e-6. A wrong mask or position gives 0.1.
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
 
+# Rows of a batch (copies x positions) beyond which larger products are no faster, while copies with
+# a later first position would be run from an earlier one. False: not on a CPU (not measured).
+_ROWS = {True: 1024, False: 16384}
+
 
 @dataclass(frozen=True, eq=False)
 class Patch:
@@ -168,10 +172,10 @@ class PatchedRuns:
         """  # noqa: DOC502 (raised by _check)
         self._check(cells, positions)
         cells = [[_before_a_block(patch) for patch in cell] for cell in cells]
-        size = 1 if self.engine == "whole runs" else self._batch_size()
         for structure, members in _by_structure(cells).items():
-            for i in range(0, len(members), size):
-                batch = members[i : i + size]
+            while members:
+                n = self._batch_size(len(self._tokens) - _start(cells[members[0]]))
+                batch, members = members[:n], members[n:]
                 with ONE_AT_A_TIME, torch.no_grad():
                     states = self._run([cells[j] for j in batch], structure, positions)
                 yield batch, states
@@ -193,15 +197,18 @@ class PatchedRuns:
             out[batch] = states
         return out
 
-    def _batch_size(self) -> int:
-        """Copies that fit into the memory, by what a block makes of each."""
+    def _batch_size(self, n_later: int) -> int:
+        """Copies that fit into the memory, and no more than make the products large."""
+        if self.engine == "whole runs":
+            return 1
         cfg, n = self._model.cfg, len(self._tokens)
         d_attention = cfg.n_heads * cfg.d_head
         d_mlp = cfg.d_mlp or 4 * cfg.d_model
         per_position = 6 * cfg.d_model + 3 * d_mlp + 8 * d_attention
-        patterns = 3 * cfg.n_heads * n * n if self.engine != "resumed" else n * n
-        a_copy = (per_position * n + patterns) * self.states.element_size()
-        return max(1, int(self._memory / a_copy))
+        patterns = 3 * cfg.n_heads * n_later * n if self.engine != "resumed" else n_later * n
+        a_copy = (per_position * n_later + patterns) * self.states.element_size()
+        wanted = _ROWS[self._tokens.device.type == "cpu"] / n_later
+        return max(1, int(min(self._memory / a_copy, wanted)))
 
     def _run(
         self, cells: list[Cell], structure: "_Structure", positions: Sequence[int]
@@ -210,7 +217,7 @@ class PatchedRuns:
         n_layers = len(self.states) - 1
         start = 0
         if self.engine != "whole runs":
-            start = min(int(p.positions.min()) for cell in cells for p in cell)
+            start = min(map(_start, cells))
         layer = 0 if self.engine == "whole runs" else min(s.layer for s in structure)
         state = self.states[layer, start:].expand(len(cells), -1, -1).clone()
         changed = sorted({s.layer for s in structure})
@@ -300,8 +307,13 @@ def _by_structure(cells: Sequence[Cell]) -> dict[_Structure, list[int]]:
         structure = tuple(sorted({Site(p.site.kind, p.site.layer) for p in cell}))
         found.setdefault(structure, []).append(i)
     for members in found.values():
-        members.sort(key=lambda i: min(int(p.positions.min()) for p in cells[i]))
+        members.sort(key=lambda i: _start(cells[i]))
     return found
+
+
+def _start(cell: Cell) -> int:
+    """The first position that is changed."""
+    return min(int(patch.positions.min()) for patch in cell)
 
 
 def _before_a_block(patch: Patch) -> Patch:

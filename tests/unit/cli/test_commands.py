@@ -54,6 +54,7 @@ def clips(tmp_path_factory):
     "command",
     [[], ["families"], ["inspect"], ["encode"], ["phases"], ["demo"], ["convert"],
      ["convert-kmeans"], ["organism"], ["organism", "train"], ["organism", "speak"],
+     ["organism", "pairs"],
      ["tuned-lens"], ["tuned-lens", "fit"]],
     ids=" ".join,
 )  # fmt: skip
