@@ -17,6 +17,14 @@ from slm_lens.lens.jacobian import DifferentiableModel
 _TOLERANCE = {torch.float64: 1e-4, torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 2e-1}
 
 
+def circuit_hooks(n_layers: int) -> list[str]:
+    """Hooks of what writers write, and of what readers read."""
+    halves = ("hook_resid_pre", "hook_resid_mid")
+    streams = [f"blocks.{layer}.{half}" for layer in range(n_layers) for half in halves]
+    last = f"blocks.{n_layers - 1}.hook_resid_post"
+    return list(dict.fromkeys([*writer_hooks(n_layers), *streams, last]))
+
+
 class CircuitRuns:
     """Circuits of one pair.
 
@@ -37,15 +45,9 @@ class CircuitRuns:
         self._model, self._graph, self._task = model, graph, task
         n_layers = model.cfg.n_layers
         self._last = f"blocks.{n_layers - 1}.hook_resid_post"
-        streams = [
-            f"blocks.{layer}.hook_resid_{half}"
-            for layer in range(n_layers)
-            for half in ("pre", "mid")
-        ]
-        names = dict.fromkeys([*writer_hooks(n_layers), *streams, self._last])
-        source = record(model, task.source.tokens, names)
+        names = circuit_hooks(n_layers)
         target = record(model, task.target.tokens, names)
-        self._cut = {n: task.moved(source[n], target[n]) for n in names}
+        self._cut = {n: task.moved(task.given[n], target[n]) for n in names}
         changes = {n: target[n] - self._cut[n] for n in names}
         require_sum(model, changes, changes[self._last], "faithfulness")
         self._embedded = changes[EMBEDDED].float()

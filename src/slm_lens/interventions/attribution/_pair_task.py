@@ -1,6 +1,6 @@
 """One pair of runs as attribution sees it: what moves where, and the number that is measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,7 @@ class PairTask:
         positions: where the metric reads the target run.
         scored: what the target run is scored against.
         source_value: the metric of the source run itself.
+        given: activations of the source run, by the name of their hook.
     """
 
     pair: RunPair
@@ -59,6 +60,7 @@ class PairTask:
     positions: tuple[int, ...]
     scored: Scored
     source_value: float
+    given: Mapping[str, Tensor]
 
     def measure(self, states: Float[Tensor, "pos d_model"]) -> Tensor:
         """The metric of a run of the target's length, from its last-layer states."""
@@ -86,9 +88,14 @@ class PairTask:
 
 
 def pair_task(
-    model: Any, lens: LogitLens, question: Question, pair: RunPair, direction: Direction
+    model: Any,
+    lens: LogitLens,
+    question: Question,
+    pair: RunPair,
+    direction: Direction,
+    names: Iterable[str],
 ) -> PairTask:
-    """Make the task of one pair; runs the source once.
+    """Make the task of one pair; runs the source, once.
 
     Args:
         model: the model.
@@ -96,6 +103,7 @@ def pair_task(
         question: what is asked.
         pair: one of its pairs.
         direction: which run gives and which one gets.
+        names: hooks of which the source's activations are wanted.
 
     Returns:
         The task.
@@ -103,7 +111,8 @@ def pair_task(
     metric = question.metric
     source, target = pair.runs(direction)
     last = f"blocks.{model.cfg.n_layers - 1}.hook_resid_post"
-    states = record(model, source.tokens, [last])[last]
+    given = record(model, source.tokens, dict.fromkeys([*names, last]))
+    states = given[last]
 
     def scored(sequence: SpeechTextSequence, positions: Sequence[int]) -> Scored:
         return Scored(pair.answer, pair.foil, _following(sequence, positions), states[-1:])
@@ -121,6 +130,7 @@ def pair_task(
         positions=read_target,
         scored=scored(target, read_target),
         source_value=float(value),
+        given=given,
     )
 
 

@@ -41,9 +41,8 @@ class PathRuns:
         names = [*writer_hooks(n_layers), last]
         inner = ("hook_resid_pre", "hook_resid_mid", "attn.hook_q", "attn.hook_k", "attn.hook_v")
         inputs = [f"blocks.{layer}.{name}" for layer in range(n_layers) for name in inner]
-        source = record(model, task.source.tokens, names)
         self._target = record(model, task.target.tokens, dict.fromkeys([*names, *inputs]))
-        self._changes = {n: task.difference(source[n], self._target[n]) for n in names}
+        self._changes = {n: task.difference(task.given[n], self._target[n]) for n in names}
         require_sum(model, self._changes, self._changes[last], "patch_paths")
         self._runs = PatchedRuns(model, task.target.tokens)
         self._final = self._runs.states[-1, list(task.positions)]

@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from slm_lens.interventions.attribution._circuit_run import CircuitRuns
+from slm_lens.interventions.attribution._circuit_run import CircuitRuns, circuit_hooks
 from slm_lens.interventions.attribution._pair_task import (
     Question,
     check_question,
@@ -137,7 +137,9 @@ def faithfulness(
     masks = [graph.mask(edges, "faithfulness") for edges in circuits]
     values, everything, nothing = [], [], []
     for pair in question.pairs:
-        runs = CircuitRuns(model, graph, pair_task(model, lens, question, pair, "noising"))
+        names = circuit_hooks(model.cfg.n_layers)
+        task = pair_task(model, lens, question, pair, "noising", names)
+        runs = CircuitRuns(model, graph, task)
         if same_value(runs.everything, runs.nothing):
             raise ValueError(
                 f"faithfulness: the pair {pair.name!r} has {metric.name} {runs.nothing:.4g} with "

@@ -37,8 +37,9 @@ from slm_lens.interventions.attribution._readers import (
     reader_gradients,
     slope_hooks,
 )
-from slm_lens.interventions.attribution._runs import EMBEDDED, gradients, record, record_graph
+from slm_lens.interventions.attribution._runs import EMBEDDED, gradients
 from slm_lens.interventions.attribution._steps import Ends, check_steps, parts_of, steps_label
+from slm_lens.interventions.attribution._target_runs import TargetRuns
 from slm_lens.interventions.attribution._writers import require_sum, writer_hooks, written
 from slm_lens.interventions.attribution.edge_result import EdgeAttribution
 from slm_lens.interventions.attribution.graph import Graph, residual_graph
@@ -90,7 +91,7 @@ def attribute_edges(
     scores, values = [], []
     for pair in question.pairs:
         where = places(pair, "denoising", by, "attribute_edges")
-        task = pair_task(model, lens, question, pair, "denoising")
+        task = pair_task(model, lens, question, pair, "denoising", writer_hooks(model.cfg.n_layers))
         inside = membership(where, len(pair.corrupted))
         found, value = _scores(model, task, graph, inside, parts_of(steps, ends), memory_mb)
         scores.append(found.cpu())
@@ -119,16 +120,14 @@ def _scores(
     n_layers = model.cfg.n_layers
     last = f"blocks.{n_layers - 1}.hook_resid_post"
     names = [*writer_hooks(n_layers), last]
-    clean = record(model, task.source.tokens, names)
-    corrupted = record(model, task.target.tokens, names)
-    differences = {name: task.difference(clean[name], corrupted[name]) for name in names}
+    runs = TargetRuns(model, task, dict.fromkeys([*names, *graph_hooks(n_layers)]))
+    differences = {name: task.difference(task.given[name], runs.own[name]) for name in names}
     require_sum(model, differences, differences[last], "attribute_edges")
     vectors = _vectors(model, differences, len(graph.writers), memory_mb)
     total = torch.zeros(*graph.edges.shape, len(inside), device=differences[EMBEDDED].device)
     inside = inside.to(total.device)
     for part in parts:
-        start = corrupted[EMBEDDED] + part * differences[EMBEDDED] if part else None
-        run = record_graph(model, task.target.tokens, graph_hooks(n_layers), embedded=start)
+        run = runs.towards(part, differences[EMBEDDED])
         measured = task.measure(run[last][0])
         slopes = gradients(measured, {n: run[n] for n in slope_hooks(n_layers)}, retain_graph=True)
         for layer in range(n_layers + 1):
@@ -138,7 +137,7 @@ def _scores(
                 products = torch.einsum("wpd,rpd->wrp", vectors(earlier), readers)
                 total[rows, columns] += products @ inside.T
     total *= graph.edges[..., None].to(total.device) / len(parts)
-    return total, task.value(corrupted[last])
+    return total, task.value(runs.own[last])
 
 
 def _vectors(

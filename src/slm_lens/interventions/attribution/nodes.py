@@ -11,9 +11,9 @@ backward give it for every layer, head and position; each layer is one einsum.
 | ``qk_fix=True`` | q and k: the softmax is computed again, and its change meets its gradient |
 | ``grad_drop=True`` | each layer in turn passes no gradient: ``sum |score_l| / (L - 1)`` |
 
-The last two together are AtP*. Integrated gradients (steps) of the embeddings sum to the difference
-of the metric, for many steps. A head's score is that of its output: ``z`` and ``z . W_O`` have the
-same. The embedding is ``resid_pre`` of layer 0.
+The last two together are AtP*; the QK fix takes up to three further forwards, GradDrop a backward
+for each layer. With many steps the scores of the embeddings (``resid_pre`` of layer 0) sum to the
+difference of the metric. A head's score is that of its output: ``z`` and ``z . W_O`` have the same.
 
 Runs of unequal length: the clean activations are moved to the corrupted run's positions by the
 pair's matches (`moving`). Where a position has no match the difference is zero, and so is its
@@ -39,8 +39,9 @@ from slm_lens.interventions.attribution._pair_task import (
     pair_task,
     provenance_if_known,
 )
-from slm_lens.interventions.attribution._runs import EMBEDDED, gradients, record, record_graph
+from slm_lens.interventions.attribution._runs import EMBEDDED, gradients
 from slm_lens.interventions.attribution._steps import Ends, check_steps, parts_of, steps_label
+from slm_lens.interventions.attribution._target_runs import TargetRuns
 from slm_lens.interventions.attribution.node_result import NodeAttribution
 from slm_lens.interventions.attribution.qk_fix import PatternChange, pattern_changes
 from slm_lens.interventions.metrics import Metric
@@ -98,7 +99,8 @@ def attribute_nodes(
     )
     scores, values = [], []
     for pair in pairs:
-        task = pair_task(model, lens, question, pair, "denoising")
+        names = dict.fromkeys([EMBEDDED, *(site.hook for site in nodes)])
+        task = pair_task(model, lens, question, pair, "denoising", names)
         found, value = _scores(
             model, task, nodes, parts_of(steps, ends), qk_fix=qk_fix, grad_drop=grad_drop
         )
@@ -126,35 +128,26 @@ def _scores(
     grad_drop: bool,
 ) -> tuple[_Scores, float]:
     """Scores of one pair, and the metric of its corrupted run."""
-    names = list(dict.fromkeys([EMBEDDED, *(site.hook for site in nodes)]))
-    clean = record(model, task.source.tokens, names)
-    corrupted = record(model, task.target.tokens, names)
-    differences = {n: task.difference(clean[n], corrupted[n]) for n in names}
-    changes = pattern_changes(model, task, clean, nodes) if qk_fix else {}
     n_layers = model.cfg.n_layers
+    names = list(dict.fromkeys([EMBEDDED, *(site.hook for site in nodes)]))
+    changes = pattern_changes(model, task, nodes) if qk_fix else {}
     wanted = [*names, *dict.fromkeys(change.hook for change in changes.values())]
     last = f"blocks.{n_layers - 1}.hook_resid_post"
-    dropped = range(n_layers) if grad_drop else [None]
-    total, value = None, float("nan")
+    runs = TargetRuns(model, task, dict.fromkeys([*wanted, last, *_added(n_layers)]))
+    differences = {n: task.difference(task.given[n], runs.own[n]) for n in names}
+    found = []
     for part in parts:
-        start = corrupted[EMBEDDED] + part * differences[EMBEDDED] if part else None
-        graph = record_graph(
-            model, task.target.tokens, [*wanted, last, *_added(n_layers)], embedded=start
-        )
+        graph = runs.towards(part, differences[EMBEDDED])
         measured = task.measure(graph[last][0])
-        value = value if part else float(measured.detach())
-        found = []
-        for layer in dropped:
+        for layer in range(n_layers) if grad_drop else [None]:
             with _no_gradient_through(graph, layer):
                 slopes = gradients(measured, {n: graph[n] for n in wanted}, retain_graph=True)
             slopes |= {n: torch.zeros_like(slopes[n]) for n in _added_by(layer) if n in slopes}
             found.append(_contract(nodes, differences, slopes, changes))
-        stacked = torch.stack(found)
-        total = stacked if total is None else total + stacked
-    assert total is not None
-    if 0.0 not in parts:
-        value = task.value(record(model, task.target.tokens, [last])[last])
-    return total / len(parts), value
+    scores = torch.stack(found)
+    if not grad_drop:
+        scores = scores.mean(0, keepdim=True)
+    return scores, task.value(runs.own[last])
 
 
 def _contract(

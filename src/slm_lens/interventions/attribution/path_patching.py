@@ -29,6 +29,7 @@ from slm_lens.interventions.attribution._pair_task import (
 )
 from slm_lens.interventions.attribution._paths import PathRuns
 from slm_lens.interventions.attribution._places import Place
+from slm_lens.interventions.attribution._writers import writer_hooks
 from slm_lens.interventions.attribution.graph import (
     Edge,
     Reader,
@@ -144,9 +145,10 @@ def patch_paths(
                 "before it reads."
             )
         graph.mask(of_path, "patch_paths")
+    names = writer_hooks(model.cfg.n_layers)
     effects, values = [], []
     for pair in question.pairs:
-        task = pair_task(model, lens, question, pair, direction)
+        task = pair_task(model, lens, question, pair, direction, names)
         runs = PathRuns(model, task)
         effects.append(runs.effects([(of_path, None) for of_path in edges]))
         values.append((task.source_value, runs.before))
@@ -175,9 +177,10 @@ def edge_effects(
         Metric of the corrupted run with the clean output on that edge, less the metric without.
     """
     lens = LogitLens(model)
+    names = writer_hooks(model.cfg.n_layers)
     effects = [0.0] * len(edges)
     for number in sorted({number for number, _, _ in edges}):
-        task = pair_task(model, lens, question, question.pairs[number], "denoising")
+        task = pair_task(model, lens, question, question.pairs[number], "denoising", names)
         own = [i for i, edge in enumerate(edges) if edge[0] == number]
         wanted = [([edges[i][1]], edges[i][2].positions) for i in own]
         for i, effect in zip(own, PathRuns(model, task).effects(wanted), strict=True):

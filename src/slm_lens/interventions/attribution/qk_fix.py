@@ -72,15 +72,13 @@ class PatternChange:
 def pattern_changes(
     model: DifferentiableModel,
     task: PairTask,
-    source: Mapping[str, Tensor],
     nodes: Sequence[Site],
 ) -> dict[str, PatternChange]:
     """New attention scores with moved queries, and with moved keys.
 
     Args:
         model: the model.
-        task: the pair.
-        source: activations of the source run.
+        task: the pair, with the source's queries and keys.
         nodes: nodes to score; those that are no query or key do not matter.
 
     Returns:
@@ -103,7 +101,7 @@ def pattern_changes(
         given = {_hook(layer, name): own[_hook(layer, name)] for layer in layers for name in "qk"}
         for layer in layers:
             name = _hook(layer, kind)
-            given[name] = task.moved(source[name], own[name])
+            given[name] = task.moved(task.given[name], own[name])
         after = record(model, task.target.tokens, names, hooks=[_put(*g) for g in given.items()])
         for layer in layers:
             scores = _hook(layer, "attn_scores")

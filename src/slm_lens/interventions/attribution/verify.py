@@ -12,7 +12,6 @@ from slm_lens.interventions.attribution._pair_task import (
     provenance_if_known,
 )
 from slm_lens.interventions.attribution._places import Place
-from slm_lens.interventions.attribution._runs import record
 from slm_lens.interventions.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
@@ -39,8 +38,9 @@ def node_effects(
     lens = LogitLens(model)
     effects = [0.0] * len(nodes)
     for number in sorted({number for number, _, _ in nodes}):
-        task = pair_task(model, lens, question, question.pairs[number], "denoising")
         own = [i for i, node in enumerate(nodes) if node[0] == number]
+        names = {nodes[i][1].hook for i in own}
+        task = pair_task(model, lens, question, question.pairs[number], "denoising", names)
         found = _effects(model, task, [nodes[i][1:] for i in own])
         for i, effect in zip(own, found, strict=True):
             effects[i] = effect
@@ -51,8 +51,7 @@ def _effects(
     model: DifferentiableModel, task: PairTask, nodes: Sequence[tuple[Site, Place]]
 ) -> list[float]:
     """Effects in one pair."""
-    source = record(model, task.source.tokens, {site.hook for site, _ in nodes})
-    moved = {name: task.move(activation) for name, activation in source.items()}
+    moved = {site.hook: task.move(task.given[site.hook]) for site, _ in nodes}
     runs = PatchedRuns(model, task.target.tokens)
     cells, changed = [], []
     for i, (site, place) in enumerate(nodes):
