@@ -4,7 +4,7 @@
 |---|---|---|
 | `logit_difference` | log odds of the answer against the foil | yes |
 | `log_prob` | log-probability of the answer | yes |
-| `rank` | rank of the answer's best token, 1 for the highest | no |
+| `answer_rank` | rank of the answer's best token, 1 for the highest | no |
 | `divergence` | ``KL(reference || run)`` in nats | yes |
 | `modality_mass` | probability of text, or of all speech streams | yes |
 | `next_unit_log_prob` | mean log-probability of the run's own next units | yes |
@@ -221,7 +221,7 @@ def log_prob(*, within: Within = "full") -> Metric:
     return _LogProb(within)
 
 
-def rank(*, within: Within = "full") -> Metric:
+def answer_rank(*, within: Within = "full") -> Metric:
     """Rank of the answer's best token. It has no gradients.
 
     Args:

@@ -13,11 +13,11 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from slm_lens.interventions.matching import SpanMatch, match_runs
 from slm_lens.interventions.metrics import (
+    answer_rank,
     divergence,
     log_prob,
     logit_difference,
     next_unit_log_prob,
-    rank,
 )
 from slm_lens.interventions.pairs import RunPair
 from slm_lens.interventions.patching import patch_pairs
@@ -67,7 +67,7 @@ def values(result, metric="logit_difference"):
 
 @pytest.mark.parametrize("direction", ["denoising", "noising"])
 def test_everything_at_the_first_layer_swaps_the_runs(model, equal, direction):
-    metrics = [logit_difference(), divergence(), rank()]
+    metrics = [logit_difference(), divergence(), answer_rank()]
     result = patch_pairs(model, [equal], metrics=metrics, direction=direction, at="all", layers=[0])
     for row in result.table.iter_rows(named=True):
         other = row["clean"] if direction == "denoising" else row["corrupted"]
