@@ -310,7 +310,7 @@ def _embedded(model, pair):
 
 def test_every_metric_with_gradients_is_its_own_derivative(exact_model):
     from slm_lens.interventions.attribution.nodes import attribute_nodes
-    from slm_lens.interventions.metrics import answer_rank, divergence, log_prob, modality_mass
+    from slm_lens.interventions.metrics import divergence, log_prob, modality_mass
     from slm_lens.interventions.metrics import next_unit_log_prob as next_units
 
     pair, name = whole_pair(), "blocks.1.hook_mlp_out"
@@ -368,6 +368,8 @@ def test_what_cannot_be_scored_is_refused(model):
     def refused(message, pairs=(pair,), metric=None, of=model, **options):
         with pytest.raises(ValueError, match=message):
             attribute_nodes(of, list(pairs), metric or log_prob(), **options)
+
+    from slm_lens.interventions.metrics import answer_rank
 
     refused("got the metric 'rank', which has no gradients", metric=answer_rank())
     refused("expected at least one, each with a name", pairs=())
