@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.vocab import SpeechTextVocab
@@ -169,6 +170,8 @@ _MODULE_OF = {
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
     "dose_response": "interventions.dose_response",
+    "effects_curves": "views.effects_figure",
+    "effects_heat_map": "views.effects_figure",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
     "generate_steered": "interventions.steered_generation",
@@ -292,6 +295,8 @@ __all__ = [
     "describe_model",
     "divergence",
     "dose_response",
+    "effects_curves",
+    "effects_heat_map",
     "families_by_name",
     "fit_tuned_lens",
     "generate_steered",
