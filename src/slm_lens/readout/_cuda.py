@@ -116,6 +116,7 @@ class Rows:
             "IS_RANGE": piece.is_range,
             "GROUP": _triton.GROUP,
             "num_warps": 1,
+            "enable_fp_fusion": True,
         }
         _triton.statistics[(len(starts), piece.n_blocks)](
             logits,
@@ -262,7 +263,7 @@ def _tiles(
     """Tiles that hold tokens of the wanted parts."""
     columns = min(columns, parts.d_vocab)
     ids_of = {p: parts.ids(parts.names[p]) for p in wanted}
-    there = {p: ids.to(device) for p, ids in ids_of.items()}
+    there = {p: ids.int().to(device) for p, ids in ids_of.items()}
     n_tiles, n_blocks = dict.fromkeys(wanted, 0), dict.fromkeys(wanted, 0)
     for new in range(0, parts.d_vocab, columns):
         end = min(new + columns, parts.d_vocab)

@@ -17,22 +17,31 @@ and notes the maximum of the rest. Keys are those of `_top.pack`, so ties fall a
 Importing this imports triton, so only `_cuda` and the tests do, when they need it.
 """
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import triton  # pyright: ignore[reportMissingImports] (comes with torch for CUDA)
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 BLOCK = 1024
 GROUP = 64
 
-# Numbers that differ between launches; a kernel compiled for each of their values that is one, or
-# divisible by 16, would be dozens of kernels.
-_ANY = ["tile_start", "n_columns", "n_thresholds", "n_blocks", "first_block", "n_groups", "n_final"]
-_ANY_TOP = ["tile_start", "n_columns", "n_groups", "n_keys", "first_key", "k"]
+# Whether a number is divisible by 16 makes another kernel, which matters where four logits are read
+# at a time (`width`, `first_column`, `n_columns`). Of these numbers it would make dozens.
+_ANY = ["tile_start", "n_thresholds", "n_blocks", "first_block", "n_groups", "n_final"]
+_ANY_TOP = ["tile_start", "n_groups", "n_keys", "first_key", "k"]
 
 _EMPTY = tl.constexpr(-(2**63))
 _LOW = tl.constexpr(0x7FFFFFFF)
 
 
-@triton.jit
+def _compiled(*any_number: str) -> Callable[[Callable[..., None]], Any]:
+    """A kernel; those who check shapes wrap every function, which the compiler cannot read."""
+    return lambda f: triton.jit(inspect.unwrap(f), do_not_specialize=any_number)
+
+
+@_compiled()
 def _columns(ids, first_column, tile_start, here, is_in, IS_RANGE: tl.constexpr):
     """Columns of the tile that hold the tokens in some places of a part."""
     if IS_RANGE:
@@ -42,7 +51,7 @@ def _columns(ids, first_column, tile_start, here, is_in, IS_RANGE: tl.constexpr)
     return columns
 
 
-@triton.jit
+@_compiled()
 def _pooled(logits, start, end, width, columns, is_in):
     """Maximum over the rows of a run."""
     z = tl.load(logits + start * width + columns, mask=is_in, other=-float("inf"))
@@ -52,7 +61,7 @@ def _pooled(logits, start, end, width, columns, is_in):
     return z
 
 
-@triton.jit
+@_compiled()
 def _keys(z, ids):
     """`_top.pack`: whole numbers that grow with the logit and fall with the id."""
     bits = tl.where(z == 0.0, 0.0, z).to(tl.int32, bitcast=True)  # -0.0 becomes 0.0
@@ -60,13 +69,13 @@ def _keys(z, ids):
     return (rising << 32) | (ids ^ _LOW).to(tl.int64)  # _LOW - ids
 
 
-@triton.jit(do_not_specialize=_ANY)
+@_compiled(*_ANY)
 def statistics(
     logits,  # [n, width] float32
     final,  # [n_final, width] float32; any tensor without CROSS
     starts,  # [n_rows] int64
     ends,  # [n_rows] int64
-    ids,  # [n_columns] int64, rising; any tensor with IS_RANGE
+    ids,  # [n_columns] int32, rising; any tensor with IS_RANGE
     thresholds,  # [n_rows, n_thresholds] float32; any tensor without any
     above,  # [n_rows, n_thresholds] int32: added to
     sums,  # [fields of Sums, n_rows, n_blocks] float32
@@ -123,12 +132,12 @@ def statistics(
         tl.store(maxima + row * n_groups + group, best, mask=group < n_groups)
 
 
-@triton.jit(do_not_specialize=_ANY_TOP)
+@_compiled(*_ANY_TOP)
 def highest(
     logits,  # [n, width] float32
     starts,  # [n_rows] int64
     ends,  # [n_rows] int64
-    ids,  # [n_columns] int64, rising; any tensor with IS_RANGE
+    ids,  # [n_columns] int32, rising; any tensor with IS_RANGE
     maxima,  # [n_rows, n_groups] float32
     keys,  # [n_rows, n_keys] int64
     width,

@@ -107,9 +107,11 @@ def read_out(
                 by_part = {p: s[i] for p, s in states_of.items()}
                 read = site_readout(by_part, block.sites[i], block.ids, asked, parts)
                 found[site].append((cell.places(grid, site), read))
-    how = {"kernel": kernel, "product_dtype": " and ".join(sorted(dtypes))}
+    product_dtype = " and ".join(sorted(dtypes))
     return {
-        site: replace(together(pieces, grid.shape_at(site)), **how)
+        site: replace(
+            together(pieces, grid.shape_at(site)), kernel=kernel, product_dtype=product_dtype
+        )
         for site, pieces in found.items()
     }
 
