@@ -39,21 +39,21 @@ def whole(generator, *shape, top=2):
     return torch.randint(-top, top + 1, shape, generator=generator).float()
 
 
-def cases():
-    """What a case is made from."""
+def cases(*, d_vocab=90, n_layers=3, n_pos=9, tile_columns=(1, 100)):
+    """What a case is made from; sizes are the largest ones."""
     return st.fixed_dictionaries(
         {
             "seed": st.integers(0, 9999),
-            "d_vocab": st.integers(4, 90),
+            "d_vocab": st.integers(4, d_vocab),
             "d_model": st.integers(1, 9),
             "is_sorted": st.booleans(),
             "has_bias": st.booleans(),
             "is_capped": st.booleans(),
             "dtype": st.sampled_from([torch.float32, torch.bfloat16, torch.float16]),
-            "n_layers": st.integers(1, 3),
-            "n_pos": st.integers(1, 9),
+            "n_layers": st.integers(1, n_layers),
+            "n_pos": st.integers(1, n_pos),
             "rows": st.integers(1, 12),
-            "tile_columns": st.integers(1, 100),
+            "tile_columns": st.integers(*tile_columns),
         }
     )
 

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.skipif(
     find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") != "1",
     reason="THE TRITON KERNEL IS NOT TESTED: install triton and set TRITON_INTERPRET=1",
 )
-FEW = 25  # examples: the interpreter takes milliseconds for a row
+# The interpreter takes some 10 ms for a row, part and tile.
+FEW = 10
+SMALL = {"d_vocab": 60, "n_layers": 2, "n_pos": 4, "tile_columns": (25, 70)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,26 +38,27 @@ def _small_blocks():
     from slm_lens.readout import _triton
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_triton, "BLOCK", 16)
+        patch.setattr(_triton, "BLOCK", 8)
         patch.setattr(_triton, "GROUP", 4)
         yield
 
 
 def read_by_triton(case, wanted, **options):
-    sizes = {"rows": case["sizes"]["rows"], "tile_columns": 20 + case["sizes"]["tile_columns"]}
     return read_out(
         case["states"],
         case["unembedding"],
         case["parts"],
         wanted,
         kernel="triton",
-        **sizes,
+        **case["sizes"],
         **options,
     )
 
 
 @settings(max_examples=FEW)
-@given(drawn=cases(), n_targets=st.integers(1, 12), k=st.integers(1, 9), shared=st.booleans())
+@given(
+    drawn=cases(**SMALL), n_targets=st.integers(1, 12), k=st.integers(1, 6), shared=st.booleans()
+)
 def test_positions_are_those_of_whole_rows(drawn, n_targets, k, shared):
     case = make(drawn)
     n_layers, n_pos, _ = case["states"].shape
@@ -71,7 +74,7 @@ def test_positions_are_those_of_whole_rows(drawn, n_targets, k, shared):
 
 
 @settings(max_examples=FEW)
-@given(drawn=cases(), n_sets=st.integers(1, 11), k=st.integers(1, 4), data=st.data())
+@given(drawn=cases(**SMALL), n_sets=st.integers(1, 9), k=st.integers(1, 4), data=st.data())
 def test_words_are_those_of_whole_rows(drawn, n_sets, k, data):
     case = make(drawn)
     n_pos, parts = case["states"].shape[1], case["parts"]
@@ -97,7 +100,7 @@ def test_words_are_those_of_whole_rows(drawn, n_sets, k, data):
 
 
 @settings(max_examples=FEW)
-@given(drawn=cases())
+@given(drawn=cases(**SMALL))
 def test_divergence_from_the_final_layer(drawn):
     case = make(drawn)
     wanted = Wanted(frozenset({"kl", "entropy"}))
@@ -119,17 +122,17 @@ def test_divergence_from_the_final_layer(drawn):
 def test_equal_logits(transform, value):
     """Nothing is above, and the lowest ids come first, in every block and tile."""
     generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(90, 5, generator=generator)
+    weight = torch.randn(40, 5, generator=generator)
     unembedding = Unembedding(weight, transform=transform)
-    states = torch.randn(2, 3, 5, generator=generator)
-    parts = make_parts(torch.arange(90) % 4)
-    wanted = Wanted(frozenset({"rank", "top_k"}), torch.tensor([80, 3, 41]), k=30)
+    states = torch.randn(1, 3, 5, generator=generator)
+    parts = make_parts(torch.arange(40) % 4)
+    wanted = Wanted(frozenset({"rank", "top_k"}), torch.tensor([38, 3, 21]), k=12)
     read = read_out(
-        states, unembedding, parts, {"position": wanted}, tile_columns=40, kernel="triton"
+        states, unembedding, parts, {"position": wanted}, tile_columns=30, kernel="triton"
     )["position"]
     assert (read.rank["full"] == 1).all()
-    assert (read.top_k["full"].ids == torch.arange(30)).all()
-    text = torch.cat([torch.arange(0, 90, 4), torch.full((7,), -1)])
+    assert (read.top_k["full"].ids == torch.arange(12)).all()
+    text = torch.cat([torch.arange(0, 40, 4), torch.full((2,), -1)])
     assert (read.top_k["text"].ids == text).all()
     assert (read.top_k["full"].logits == value).all()
 
@@ -138,18 +141,18 @@ def test_equal_logits(transform, value):
 def real():
     """Weights and states whose products are rounded; parts of several blocks and tiles."""
     generator = torch.Generator().manual_seed(3)
-    part_of = torch.zeros(600, dtype=torch.int64)
-    part_of[400:470], part_of[470:490], part_of[490:] = 1, 2, 3
-    weight = 0.5 * torch.randn(600, 96, generator=generator)
-    states = 2 * torch.randn(2, 5, 96, generator=generator)
-    targets = torch.randint(600, (12,), generator=generator)
+    part_of = torch.zeros(300, dtype=torch.int64)
+    part_of[200:235], part_of[235:245], part_of[245:] = 1, 2, 3
+    weight = 0.5 * torch.randn(300, 96, generator=generator)
+    states = 2 * torch.randn(2, 3, 96, generator=generator)
+    targets = torch.randint(300, (12,), generator=generator)
     return Unembedding(weight), states, make_parts(part_of), targets
 
 
 def test_against_float64_ranks_differ_only_at_near_ties(real):
     unembedding, states, parts, targets = real
     wanted = Wanted(frozenset({*ALL, "kl"}), targets, k=3)
-    options = {"final": states[-1], "tile_columns": 256}
+    options = {"final": states[-1], "tile_columns": 128}
     read = read_out(states, unembedding, parts, {"position": wanted}, **options, kernel="triton")
     ours = read["position"]
     z = states.double() @ unembedding.weight.double().T
@@ -158,7 +161,7 @@ def test_against_float64_ranks_differ_only_at_near_ties(real):
     exact = 1 + (z[..., None, :] > best).sum(-1)
     assert ((ours.rank["full"] - exact).abs() <= near).all()
     log_p = z.log_softmax(-1)
-    # Largest seen: 5e-6 of log-probabilities, 3e-6 of entropies, 6e-6 of divergences up to 300.
+    # Largest seen of both kernels: 1.6e-5 (down to -70 nats), 4e-6, and 7e-6 (up to 40 nats).
     assert torch.allclose(ours.log_prob["full"].double(), log_p[..., targets], atol=5e-5)
     entropy = -(log_p.exp() * log_p).sum(-1)
     assert torch.allclose(ours.entropy["full"].double(), entropy, atol=5e-5)
@@ -180,7 +183,7 @@ def test_a_target_that_was_rounded_otherwise_is_ranked_by_its_own_tile(real, mon
     monkeypatch.setattr(_cuda, "take_targets", spoiled)
     wanted = Wanted(frozenset({"rank"}), targets)
     read = read_out(
-        states, unembedding, parts, {"position": wanted}, tile_columns=256, kernel="triton"
+        states, unembedding, parts, {"position": wanted}, tile_columns=128, kernel="triton"
     )
     z = states @ unembedding.weight.T
     expected = 1 + (z[..., None, :] > z[..., targets][..., None]).sum(-1)
@@ -191,18 +194,23 @@ def test_weights_that_are_stored_the_other_way_round_and_a_transform_that_turns(
     unembedding, states, parts, targets = real
     turned = Unembedding(unembedding.weight.T.contiguous().T, None, lambda z: z.T.contiguous().T)
     wanted = {"position": Wanted(frozenset({"rank", "top_k"}), targets)}
-    one = read_out(states, turned, parts, wanted, tile_columns=256, kernel="triton")["position"]
+    one = read_out(states, turned, parts, wanted, tile_columns=128, kernel="triton")["position"]
     other = read_out(states, unembedding, parts, wanted, kernel="tiled")["position"]
     assert one.rank["text"].equal(other.rank["text"])
     assert one.top_k["speech"].ids.equal(other.top_k["speech"].ids)
 
 
-class TestTheTrial:
-    def test_it_passes_with_the_blocks_of_a_gpu(self, monkeypatch):
-        from slm_lens.readout import _triton
+@pytest.fixture
+def _blocks_of_a_gpu(monkeypatch):
+    from slm_lens.readout import _triton
 
-        monkeypatch.setattr(_triton, "BLOCK", 1024)
-        monkeypatch.setattr(_triton, "GROUP", 64)
+    monkeypatch.setattr(_triton, "BLOCK", 1024)
+    monkeypatch.setattr(_triton, "GROUP", 64)
+
+
+@pytest.mark.usefixtures("_blocks_of_a_gpu")
+class TestTheTrial:
+    def test_it_passes(self):
         assert _device._why_not_triton(torch.device("cpu")) is None
 
     def test_a_kernel_that_counts_wrongly_is_not_used(self, monkeypatch):
