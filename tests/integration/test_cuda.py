@@ -1,5 +1,7 @@
 """The readout on a GPU. Nobody has run this yet; it is what a person with one runs first."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -37,7 +39,7 @@ def test_whole_numbers_read_as_on_the_cpu(kernel, dtype):
     states, spans = whole(generator, 3, 70, 64), torch.tensor([[0, 4], [6, 7], [30, 70]])
     of_words = torch.randint(20_000, (3, 20, 2), generator=generator)
     of_words[1, 3], of_words[2, :, 1] = NO_TARGET, NO_TARGET
-    statistics = frozenset({"rank", "log_prob", "mass", "entropy", "top_k"})
+    statistics: Any = frozenset({"rank", "log_prob", "mass", "entropy", "top_k"})
     words = Wanted(statistics, of_words, k=12)
     at = Wanted(statistics | {"kl"}, torch.arange(0, 20_000, 641), k=12)
     wanted: dict[Site, Wanted] = {"max": words, "last": words, "position": at}

@@ -10,14 +10,26 @@ import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
 import whole_rows as oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from readout_cases import ALL, SUBSETS, cases, check, ids_of, logits_of, make, make_parts
+from readout_cases import (
+    ALL,
+    SUBSETS,
+    at_positions,
+    cases,
+    check,
+    ids_of,
+    logits_of,
+    make,
+    make_parts,
+)
 
 from slm_lens.readout import _device
 from slm_lens.readout.read_out import read_out
@@ -193,7 +205,7 @@ def test_a_target_that_was_rounded_otherwise_is_ranked_by_its_own_tile(real, mon
 def test_weights_that_are_stored_the_other_way_round_and_a_transform_that_turns(real):
     unembedding, states, parts, targets = real
     turned = Unembedding(unembedding.weight.T.contiguous().T, None, lambda z: z.T.contiguous().T)
-    wanted = {"position": Wanted(frozenset({"rank", "top_k"}), targets)}
+    wanted = at_positions({"rank", "top_k"}, targets)
     one = read_out(states, turned, parts, wanted, tile_columns=128, kernel="triton")["position"]
     other = read_out(states, unembedding, parts, wanted, kernel="tiled")["position"]
     assert one.rank["text"].equal(other.rank["text"])
@@ -219,9 +231,8 @@ class TestTheTrial:
         known = _cuda.Rows.known
 
         def off_by_one(rows):
-            state = known(rows)
-            state.above += 1
-            return state
+            state: Any = known(rows)
+            return replace(state, above=state.above + 1)
 
         monkeypatch.setattr(_cuda.Rows, "known", off_by_one)
         reason = _device._why_not_triton(torch.device("cpu"))
