@@ -9,10 +9,11 @@ import torch
 from triton.errors import TritonError  # pyright: ignore[reportMissingImports]
 
 from slm_lens.readout._block import Site
+from slm_lens.readout._device import Kernel
 from slm_lens.readout.parts import VocabParts
 from slm_lens.readout.read_out import read_out
 from slm_lens.readout.unembedding import Unembedding
-from slm_lens.readout.wanted import Readout, Wanted
+from slm_lens.readout.wanted import STATISTICS, Readout, Wanted
 
 _TOLERANCE = 1e-4  # of sums; 1e-6 seen in the interpreter
 
@@ -38,31 +39,40 @@ def differences(device: torch.device) -> list[str]:
     def whole(*shape: int) -> torch.Tensor:
         return torch.randint(-2, 3, shape, generator=generator).float().to(device)
 
-    d_vocab, names = 2500, ("text", "units")
-    parts = VocabParts(
-        torch.randint(2, (d_vocab,), generator=generator), names, {n: (n,) for n in names}
-    )
+    d_vocab, names = 2500, ("text", "units", "other")
+    part_of = torch.randint(1, 3, (d_vocab,), generator=generator)
+    part_of[:1100] = 0  # ids that follow one another, and others
+    parts = VocabParts(part_of, names, {n: (n,) for n in names})
     states, unembedding = whole(3, 7, 32), Unembedding(whole(d_vocab, 32))
     targets = torch.randint(d_vocab, (5,), generator=generator)
-    statistics = ("rank", "log_prob", "mass", "entropy", "kl", "top_k")
-    wanted: dict[Site, Wanted] = {"position": Wanted(frozenset(statistics), targets, k=7)}
+    wanted: dict[Site, Wanted] = {
+        "position": Wanted(frozenset(STATISTICS), targets, k=7),
+        "max": Wanted(frozenset({"rank"}), targets[None, :, None]),
+    }
 
-    def read(kernel: str) -> Readout:
+    def read(kernel: Kernel) -> dict[Site, Readout]:
         return read_out(
             states,
             unembedding,
             parts,
             wanted,
+            spans=torch.tensor([[2, 6]]),
             final=states[-1],
-            kernel="triton" if kernel == "triton" else "tiled",
+            kernel=kernel,
             rows=16,
             tile_columns=2048,
-        )["position"]
+        )
 
     ours, expected = read("triton"), read("tiled")
+    found = [x for site in wanted for x in _unlike(ours[site], expected[site])]
+    return sorted(set(found))
+
+
+def _unlike(one: Readout, other: Readout) -> list[str]:
     found = []
-    for statistic in statistics:
-        pairs = [(getattr(ours, statistic)[n], getattr(expected, statistic)[n]) for n in names]
+    for statistic in STATISTICS:
+        theirs = getattr(other, statistic)
+        pairs = [(getattr(one, statistic)[name], theirs[name]) for name in theirs]
         if statistic == "top_k":
             same = all(a.ids.equal(b.ids) and a.logits.equal(b.logits) for a, b in pairs)
         else:

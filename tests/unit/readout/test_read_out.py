@@ -24,6 +24,7 @@ from readout_cases import (
     make_parts,
 )
 
+import slm_lens.readout.read_out as module
 from slm_lens.readout._block import Needs, Site, SiteRows
 from slm_lens.readout._engine import run_blocks
 from slm_lens.readout._grid import Cell, Grid
@@ -275,6 +276,23 @@ class TestGradients:
         assert torch.allclose(with_gradients.entropy["text"], plain.entropy["text"], atol=1e-5)
         assert with_gradients.entropy["text"].requires_grad
         assert not plain.entropy["text"].requires_grad
+
+    def test_ranks_keep_the_order_of_targets_that_their_tiles_have(self, real, monkeypatch):
+        """The logits that targets are first compared by come in another order."""
+        unembedding, states, parts, targets = real
+        wanted = at_positions({"rank"}, targets)
+        plain = read_out(states, unembedding, parts, wanted)["position"]
+
+        def spoiled(*given):
+            block = _block(*given)
+            block.target_logits = -block.target_logits
+            for site in block.sites:
+                site.find_best(block.target_logits)
+            return block
+
+        monkeypatch.setattr(module, "_block", spoiled)
+        read = read_out(states, unembedding, parts, wanted, differentiable=True)["position"]
+        assert read.rank["full"].equal(plain.rank["full"])
 
 
 class TestRefused:
