@@ -62,13 +62,13 @@ class Contrast:
         Raises:
             ValueError: another site, or a block that the model does not have.
         """
-        layer = site.layer + (site.kind == "resid_post")
-        if site.kind not in ("resid_pre", "resid_post") or not 0 <= layer < len(self.vectors):
+        n_blocks = len(self.vectors) - 1
+        if site.kind not in ("resid_pre", "resid_post") or not 0 <= site.layer < n_blocks:
             raise ValueError(
                 f"Contrast.at: got {site.label}, expected resid_pre or resid_post of a block from "
-                f"0 to {len(self.vectors) - 2}."
+                f"0 to {n_blocks - 1}."
             )
-        return self.vectors[layer]
+        return self.vectors[site.layer + (site.kind == "resid_post")]
 
 
 def contrast(

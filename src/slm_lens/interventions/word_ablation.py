@@ -82,8 +82,8 @@ class WordAblation:
 
         Returns:
             One row for each metric, layer and control: ``difference`` of the effects (over words
-            that have both), ``low``, ``high``, ``n_words``, and ``p_value`` of a sign-flip permutation
-            test over the mean differences of utterances.
+            that have both), ``low``, ``high``, ``n_words``, and ``p_value`` of a sign-flip
+            permutation test over the mean differences of utterances.
         """
         by_word = self._by_word()
         at = ["metric", "layer", "utterance", "word_index"]

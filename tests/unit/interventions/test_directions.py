@@ -33,7 +33,7 @@ def test_a_contrast_by_hand(model, hf_model, utterances):
     for site, layer in ((Site("resid_pre", 1), 1), (Site("resid_post", 0), 1)):
         assert torch.equal(found.at(site), found.vectors[layer])
     assert torch.equal(found.at(Site("resid_post", 2)), found.vectors[3])
-    for site in (Site("resid_post", 3), Site("attn_out", 1)):
+    for site in (Site("resid_post", 3), Site("resid_pre", 3), Site("attn_out", 1)):
         with pytest.raises(ValueError, match=r"Contrast\.at: got L\d .*, expected resid_pre or"):
             found.at(site)
 
