@@ -25,6 +25,26 @@ if TYPE_CHECKING:
     from slm_lens.interventions.ablate_words import ablate_words
     from slm_lens.interventions.ablation import Projection, ablated, projected_out
     from slm_lens.interventions.answers import answer_and_foil
+    from slm_lens.interventions.attribution.circuits import Faithfulness, faithfulness
+    from slm_lens.interventions.attribution.direct import attribute_directly
+    from slm_lens.interventions.attribution.direct_result import DirectAttribution
+    from slm_lens.interventions.attribution.edge_result import EdgeAttribution
+    from slm_lens.interventions.attribution.edges import attribute_edges
+    from slm_lens.interventions.attribution.graph import (
+        ResidualGraph,
+        StreamReader,
+        StreamWriter,
+        residual_graph,
+    )
+    from slm_lens.interventions.attribution.logit_directions import (
+        LogitDirection,
+        logit_of_modality,
+        logit_of_tokens,
+        logit_of_unit,
+    )
+    from slm_lens.interventions.attribution.node_result import NodeAttribution
+    from slm_lens.interventions.attribution.nodes import attribute_nodes
+    from slm_lens.interventions.attribution.path_patching import PathEffects, patch_paths
     from slm_lens.interventions.changing import Change, changed, patched
     from slm_lens.interventions.directions import (
         Contrast,
@@ -100,6 +120,7 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -109,9 +130,11 @@ _MODULE_OF = {
     "CheckpointFiles": "families.files",
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
+    "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.dose_response",
-    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "EdgeAttribution": "interventions.attribution.edge_result",
     "FactPairs": "organism.pairs",
+    "Faithfulness": "interventions.attribution.circuits",
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
     "HeadAblation": "interventions.head_ablation",
@@ -119,20 +142,27 @@ _MODULE_OF = {
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
+    "LogitDirection": "interventions.attribution.logit_directions",
     "LogitLens": "lens.logit_lens",
     "MeasuredRun": "interventions.measured_run",
     "Metric": "interventions.metrics",
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
+<<<<<<< HEAD
     "Patch": "interventions.patched_runs",
     "PatchedRuns": "interventions.patched_runs",
     "Patching": "interventions.patching_result",
+=======
+    "NodeAttribution": "interventions.attribution.node_result",
+    "PathEffects": "interventions.attribution.path_patching",
+>>>>>>> attr
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "Projection": "interventions.ablation",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
     "Readout": "readout.wanted",
+    "ResidualGraph": "interventions.attribution.graph",
     "RunPair": "interventions.pairs",
     "SequenceBatch": "sequence.batch",
     "Site": "interventions.site",
@@ -142,7 +172,9 @@ _MODULE_OF = {
     "SpeechTextVocab": "vocab",
     "SteeredGeneration": "interventions.steered_generation",
     "Steering": "interventions.steering",
+    "StreamReader": "interventions.attribution.graph",
     "StreamSpec": "families.vocab_spec",
+    "StreamWriter": "interventions.attribution.graph",
     "TopK": "readout.wanted",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
@@ -159,7 +191,13 @@ _MODULE_OF = {
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
     "answer_and_foil": "interventions.answers",
+<<<<<<< HEAD
     "answer_rank": "interventions.metrics",
+=======
+    "attribute_directly": "interventions.attribution.direct",
+    "attribute_edges": "interventions.attribution.edges",
+    "attribute_nodes": "interventions.attribution.nodes",
+>>>>>>> attr
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
@@ -170,8 +208,12 @@ _MODULE_OF = {
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
     "dose_response": "interventions.dose_response",
+<<<<<<< HEAD
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
+=======
+    "faithfulness": "interventions.attribution.circuits",
+>>>>>>> attr
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
     "generate_steered": "interventions.steered_generation",
@@ -183,8 +225,14 @@ _MODULE_OF = {
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
+<<<<<<< HEAD
     "log_prob": "interventions.metrics",
     "logit_difference": "interventions.metrics",
+=======
+    "logit_of_modality": "interventions.attribution.logit_directions",
+    "logit_of_tokens": "interventions.attribution.logit_directions",
+    "logit_of_unit": "interventions.attribution.logit_directions",
+>>>>>>> attr
     "match_runs": "interventions.matching",
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
@@ -194,7 +242,11 @@ _MODULE_OF = {
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
+<<<<<<< HEAD
     "patch_pairs": "interventions.patching",
+=======
+    "patch_paths": "interventions.attribution.path_patching",
+>>>>>>> attr
     "patched": "interventions.changing",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation",
@@ -208,6 +260,7 @@ _MODULE_OF = {
     "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
     "report_phases": "report.phase_report",
+    "residual_graph": "interventions.attribution.graph",
     "residual_stack": "lens.states",
     "save_figure": "views.phases_figure",
     "select_spoken_words": "sequence.spans",
@@ -235,8 +288,11 @@ __all__ = [
     "CheckpointFiles",
     "ComponentStack",
     "Contrast",
+    "DirectAttribution",
     "DoseResponse",
+    "EdgeAttribution",
     "FactPairs",
+    "Faithfulness",
     "Family",
     "FitSettings",
     "HeadAblation",
@@ -244,20 +300,27 @@ __all__ = [
     "HookedSLM",
     "HubertKMeans",
     "LayerEstimate",
+    "LogitDirection",
     "LogitLens",
     "MeasuredRun",
     "Metric",
     "MfccKMeans",
     "MimiCodes",
+<<<<<<< HEAD
     "Patch",
     "PatchedRuns",
     "Patching",
+=======
+    "NodeAttribution",
+    "PathEffects",
+>>>>>>> attr
     "PhaseStudy",
     "Phases",
     "Projection",
     "PromptFormat",
     "Provenance",
     "Readout",
+    "ResidualGraph",
     "RunPair",
     "SequenceBatch",
     "Site",
@@ -267,7 +330,9 @@ __all__ = [
     "SpeechTextVocab",
     "SteeredGeneration",
     "Steering",
+    "StreamReader",
     "StreamSpec",
+    "StreamWriter",
     "TopK",
     "TunedLens",
     "TunedLensFacts",
@@ -284,7 +349,13 @@ __all__ = [
     "ablate_words",
     "ablated",
     "answer_and_foil",
+<<<<<<< HEAD
     "answer_rank",
+=======
+    "attribute_directly",
+    "attribute_edges",
+    "attribute_nodes",
+>>>>>>> attr
     "changed",
     "clips_of",
     "component_stack",
@@ -295,8 +366,12 @@ __all__ = [
     "describe_model",
     "divergence",
     "dose_response",
+<<<<<<< HEAD
     "effects_curves",
     "effects_heat_map",
+=======
+    "faithfulness",
+>>>>>>> attr
     "families_by_name",
     "fit_tuned_lens",
     "generate_steered",
@@ -308,8 +383,14 @@ __all__ = [
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
+<<<<<<< HEAD
     "log_prob",
     "logit_difference",
+=======
+    "logit_of_modality",
+    "logit_of_tokens",
+    "logit_of_unit",
+>>>>>>> attr
     "match_runs",
     "measure_phases",
     "middle_divergence",
@@ -319,7 +400,11 @@ __all__ = [
     "organism_pairs",
     "orthonormal",
     "pad_batch",
+<<<<<<< HEAD
     "patch_pairs",
+=======
+    "patch_paths",
+>>>>>>> attr
     "patched",
     "phases_figure",
     "projected_out",
@@ -333,6 +418,7 @@ __all__ = [
     "read_vocab_spec",
     "read_word_lens",
     "report_phases",
+    "residual_graph",
     "residual_stack",
     "save_figure",
     "select_spoken_words",

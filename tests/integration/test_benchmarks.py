@@ -50,6 +50,19 @@ def test_the_ways_agree_on_the_ranks_that_both_give(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
+def test_the_attribution_benchmark_prints_both_ways_and_how_they_agree():
+    command = [sys.executable, str(ROOT / "benchmarks" / "attribution.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    size, header, *rows, agreement = run.stdout.splitlines()
+    assert "2000 rows, 32 positions, 608 nodes" in size
+    assert header.split() == ["seconds", "scoring", "s", "extra", "MB", "ratio", "scoring"]
+    assert [r.split()[0] for r in rows] == ["slm-lens", "transformer-lens"]
+    assert rows[0].split()[4:] == ["1.00", "1.0"]
+    assert all(float(r.split()[1]) > 0 for r in rows)
+    assert float(agreement.split()[4]) < 1e-5
+
+
+@pytest.mark.slow
 def test_the_load_benchmark_prints_each_way_in_each_dtype():
     command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), "--small"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
