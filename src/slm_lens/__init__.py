@@ -120,7 +120,6 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
-    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -132,6 +131,7 @@ _MODULE_OF = {
     "Contrast": "interventions.directions",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.dose_response",
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "FactPairs": "organism.pairs",
     "Faithfulness": "interventions.attribution.circuits",
@@ -148,14 +148,11 @@ _MODULE_OF = {
     "Metric": "interventions.metrics",
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
-<<<<<<< HEAD
+    "NodeAttribution": "interventions.attribution.node_result",
     "Patch": "interventions.patched_runs",
     "PatchedRuns": "interventions.patched_runs",
     "Patching": "interventions.patching_result",
-=======
-    "NodeAttribution": "interventions.attribution.node_result",
     "PathEffects": "interventions.attribution.path_patching",
->>>>>>> attr
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "Projection": "interventions.ablation",
@@ -191,13 +188,10 @@ _MODULE_OF = {
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
     "answer_and_foil": "interventions.answers",
-<<<<<<< HEAD
     "answer_rank": "interventions.metrics",
-=======
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
->>>>>>> attr
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
@@ -208,12 +202,9 @@ _MODULE_OF = {
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
     "dose_response": "interventions.dose_response",
-<<<<<<< HEAD
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
-=======
     "faithfulness": "interventions.attribution.circuits",
->>>>>>> attr
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
     "generate_steered": "interventions.steered_generation",
@@ -225,14 +216,11 @@ _MODULE_OF = {
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
-<<<<<<< HEAD
     "log_prob": "interventions.metrics",
     "logit_difference": "interventions.metrics",
-=======
     "logit_of_modality": "interventions.attribution.logit_directions",
     "logit_of_tokens": "interventions.attribution.logit_directions",
     "logit_of_unit": "interventions.attribution.logit_directions",
->>>>>>> attr
     "match_runs": "interventions.matching",
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
@@ -242,11 +230,8 @@ _MODULE_OF = {
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
-<<<<<<< HEAD
     "patch_pairs": "interventions.patching",
-=======
     "patch_paths": "interventions.attribution.path_patching",
->>>>>>> attr
     "patched": "interventions.changing",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation",
@@ -306,14 +291,11 @@ __all__ = [
     "Metric",
     "MfccKMeans",
     "MimiCodes",
-<<<<<<< HEAD
+    "NodeAttribution",
     "Patch",
     "PatchedRuns",
     "Patching",
-=======
-    "NodeAttribution",
     "PathEffects",
->>>>>>> attr
     "PhaseStudy",
     "Phases",
     "Projection",
@@ -349,13 +331,10 @@ __all__ = [
     "ablate_words",
     "ablated",
     "answer_and_foil",
-<<<<<<< HEAD
     "answer_rank",
-=======
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",
->>>>>>> attr
     "changed",
     "clips_of",
     "component_stack",
@@ -366,12 +345,9 @@ __all__ = [
     "describe_model",
     "divergence",
     "dose_response",
-<<<<<<< HEAD
     "effects_curves",
     "effects_heat_map",
-=======
     "faithfulness",
->>>>>>> attr
     "families_by_name",
     "fit_tuned_lens",
     "generate_steered",
@@ -383,14 +359,11 @@ __all__ = [
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
-<<<<<<< HEAD
     "log_prob",
     "logit_difference",
-=======
     "logit_of_modality",
     "logit_of_tokens",
     "logit_of_unit",
->>>>>>> attr
     "match_runs",
     "measure_phases",
     "middle_divergence",
@@ -400,11 +373,8 @@ __all__ = [
     "organism_pairs",
     "orthonormal",
     "pad_batch",
-<<<<<<< HEAD
     "patch_pairs",
-=======
     "patch_paths",
->>>>>>> attr
     "patched",
     "phases_figure",
     "projected_out",

@@ -318,15 +318,9 @@ def test_what_cannot_be_scored_is_refused(model):
 
     pair = whole_pair()
     with pytest.raises(ValueError, match="got the metric 'rank', which has no gradients"):
-<<<<<<< HEAD
         attribute_edges(model, [pair], answer_rank())
-    with pytest.raises(ValueError, match="attribute_edges: got by='word', expected one of"):
-        attribute(model, [pair], by="word")
-=======
-        attribute_edges(model, [pair], rank())
     with pytest.raises(ValueError, match="attribute_edges: got at='word', expected one of"):
         attribute(model, [pair], at="word")
->>>>>>> attr
     with pytest.raises(ValueError, match="attribute_edges: got steps=0"):
         attribute(model, [pair], steps=0)
     with pytest.raises(ValueError, match="expected at least one, each with a name"):
