@@ -1,10 +1,10 @@
 # %% [markdown]
 # # Does the prediction of speech need the latent text?
 # One claim to test: middle layers hold the text token of the word that is heard, and the speech
-# that follows depends on it. The directions that the final norm and the unembedding read for that token
-# are projected out of the residual stream from the word on, one layer at a time, and the units
-# that really follow are scored. Two controls take out as many directions: random ones, and those of
-# other words that are as frequent.
+# that follows depends on it. The directions that the final norm and the unembedding read for that
+# token are projected out of the residual stream from the word on, one layer at a time, and the
+# units that really follow are scored. Two controls take out as many directions: random ones, and
+# those of other words that are as frequent.
 
 # %%
 import argparse
