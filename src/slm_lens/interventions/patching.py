@@ -62,7 +62,7 @@ def patch_pairs(
     layers: Sequence[int] | None = None,
     heads: Sequence[int] | Literal["each"] | None = None,
     source_layers: Sequence[int] | Literal["same"] = "same",
-    memory_mb: float = 256,
+    memory_mb: float = 256.0,
     progress: bool = True,
 ) -> Patching:
     """Patch every site and place of every pair.

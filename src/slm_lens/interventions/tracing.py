@@ -74,7 +74,7 @@ def causal_trace(
     noise_scale: float = 3.0,
     n_samples: int = 10,
     seed: int = 0,
-    memory_mb: float = 256,
+    memory_mb: float = 256.0,
     progress: bool = True,
 ) -> Tracing:
     """Trace where a model has what it answers with.
@@ -120,7 +120,7 @@ def causal_trace(
         ValueError: no prompt or metric, repeated names, an unknown option, a layer that does not
             exist, a window that does not fit, no noise for a modality, a subject of several
             modalities, a prompt without answer, or none that the model answers.
-    """  # noqa: DOC502 (most are raised by the parts)
+    """
     chosen = [probability()] if metrics is None else list(metrics)
     named = {m.name: m for m in chosen}
     check_runs(prompts, named, "causal_trace")
