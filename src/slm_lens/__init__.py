@@ -40,8 +40,20 @@ if TYPE_CHECKING:
     from slm_lens.interventions.head_roles import HeadRoles, head_roles
     from slm_lens.interventions.matching import SpanMatch, match_runs
     from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.metrics import (
+        Metric,
+        answer_rank,
+        divergence,
+        log_prob,
+        logit_difference,
+        modality_mass,
+        next_unit_log_prob,
+    )
     from slm_lens.interventions.pairs import RunPair
-    from slm_lens.interventions.site import Site
+    from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+    from slm_lens.interventions.patching import patch_pairs
+    from slm_lens.interventions.patching_result import Patching
+    from slm_lens.interventions.site import Site, sites
     from slm_lens.interventions.steered_generation import SteeredGeneration, generate_steered
     from slm_lens.interventions.steering import Steering, linear_decay, steered
     from slm_lens.interventions.word_ablation import WordAblation
@@ -82,6 +94,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.vocab import SpeechTextVocab
@@ -108,8 +121,12 @@ _MODULE_OF = {
     "LayerEstimate": "phases.result",
     "LogitLens": "lens.logit_lens",
     "MeasuredRun": "interventions.measured_run",
+    "Metric": "interventions.metrics",
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
+    "Patch": "interventions.patched_runs",
+    "PatchedRuns": "interventions.patched_runs",
+    "Patching": "interventions.patching_result",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "Projection": "interventions.ablation",
@@ -142,6 +159,7 @@ _MODULE_OF = {
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
     "answer_and_foil": "interventions.answers",
+    "answer_rank": "interventions.metrics",
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
@@ -150,7 +168,10 @@ _MODULE_OF = {
     "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
+    "divergence": "interventions.metrics",
     "dose_response": "interventions.dose_response",
+    "effects_curves": "views.effects_figure",
+    "effects_heat_map": "views.effects_figure",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
     "generate_steered": "interventions.steered_generation",
@@ -162,13 +183,18 @@ _MODULE_OF = {
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
+    "log_prob": "interventions.metrics",
+    "logit_difference": "interventions.metrics",
     "match_runs": "interventions.matching",
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
     "modality_direction": "interventions.directions",
+    "modality_mass": "interventions.metrics",
+    "next_unit_log_prob": "interventions.metrics",
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
+    "patch_pairs": "interventions.patching",
     "patched": "interventions.changing",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation",
@@ -185,6 +211,7 @@ _MODULE_OF = {
     "residual_stack": "lens.states",
     "save_figure": "views.phases_figure",
     "select_spoken_words": "sequence.spans",
+    "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
@@ -219,8 +246,12 @@ __all__ = [
     "LayerEstimate",
     "LogitLens",
     "MeasuredRun",
+    "Metric",
     "MfccKMeans",
     "MimiCodes",
+    "Patch",
+    "PatchedRuns",
+    "Patching",
     "PhaseStudy",
     "Phases",
     "Projection",
@@ -253,6 +284,7 @@ __all__ = [
     "ablate_words",
     "ablated",
     "answer_and_foil",
+    "answer_rank",
     "changed",
     "clips_of",
     "component_stack",
@@ -261,7 +293,10 @@ __all__ = [
     "convert_kmeans",
     "deduplicate",
     "describe_model",
+    "divergence",
     "dose_response",
+    "effects_curves",
+    "effects_heat_map",
     "families_by_name",
     "fit_tuned_lens",
     "generate_steered",
@@ -273,13 +308,18 @@ __all__ = [
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
+    "log_prob",
+    "logit_difference",
     "match_runs",
     "measure_phases",
     "middle_divergence",
     "modality_direction",
+    "modality_mass",
+    "next_unit_log_prob",
     "organism_pairs",
     "orthonormal",
     "pad_batch",
+    "patch_pairs",
     "patched",
     "phases_figure",
     "projected_out",
@@ -296,6 +336,7 @@ __all__ = [
     "residual_stack",
     "save_figure",
     "select_spoken_words",
+    "sites",
     "specimen_files",
     "steered",
     "study_phases",

@@ -149,3 +149,16 @@ def test_results_are_written_with_the_machine_and_kept(
     assert re.search(r"\d+ cores, load .* torch \d", text)
     assert re.search(r"^product .* 1\.00 ", text, flags=re.M)
     assert text.endswith(kept)
+
+
+@pytest.mark.slow
+def test_the_patching_benchmark_gives_equal_numbers_both_ways():
+    command = [sys.executable, str(ROOT / "benchmarks" / "patching.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = run.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[::4]] == ["wide", "deep"]
+    for shape in (lines[:4], lines[4:]):
+        ours, theirs = (row[17:].split() for row in shape[2:])
+        assert ours[2] == "1.00"
+        assert float(ours[0]) > 0
+        assert 0 < float(theirs[3]) < 1e-4

@@ -4,8 +4,8 @@
 |---|---|---|
 | `logit_difference` | log odds of the answer against the foil | yes |
 | `log_prob` | log-probability of the answer | yes |
-| `probability` | probability of the answer | yes |
-| `rank` | rank of the answer's best token, 1 for the highest | no |
+| `answer_probability` | probability of the answer | yes |
+| `answer_rank` | rank of the answer's best token, 1 for the highest | no |
 | `divergence` | ``KL(reference || run)`` in nats | yes |
 | `modality_mass` | probability of text, or of all speech streams | yes |
 | `next_unit_log_prob` | mean log-probability of the run's own next units | yes |
@@ -232,7 +232,7 @@ def log_prob(*, within: Within = "full") -> Metric:
     return _LogProb(within)
 
 
-def probability(*, within: Within = "full") -> Metric:
+def answer_probability(*, within: Within = "full") -> Metric:
     """Probability of the answer's tokens together.
 
     Bounded, so an effect on it is small where the model was unsure to begin with; causal tracing
@@ -247,7 +247,7 @@ def probability(*, within: Within = "full") -> Metric:
     return _Probability(within)
 
 
-def rank(*, within: Within = "full") -> Metric:
+def answer_rank(*, within: Within = "full") -> Metric:
     """Rank of the answer's best token. It has no gradients.
 
     Args:

@@ -253,9 +253,8 @@ def _moved_values(
     """What goes to the target positions."""
     if site.kind == "pattern":
         rows = activation if site.head is None else activation[site.head][None]
-        n_queries, n_keys = rows.shape[1:]
-        is_one_to_one = torch.equal(move.weights, torch.eye(len(move.targets)))
-        if not (is_one_to_one and torch.equal(move.sources, move.targets)) or n_queries != n_keys:
+        share, place = move.weights.max(1)
+        if not bool((share == 1).all()) or not torch.equal(move.sources[place], move.targets):
             raise ValueError(
                 "patch_pairs: got attention patterns of runs whose positions differ, expected the "
                 "same positions in both: a pattern is a row over all of them. Take z, or pairs of "

@@ -34,7 +34,7 @@ from transformer_lens.utilities.statistics import derive_generator
 from slm_lens._console import step_progress
 from slm_lens.interventions._activations import activations, streams
 from slm_lens.interventions.measured_run import MeasuredRun, Meter, check_runs, provenance_of_runs
-from slm_lens.interventions.metrics import Metric, probability, rank
+from slm_lens.interventions.metrics import Metric, answer_probability, answer_rank
 from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
 from slm_lens.interventions.site import Site, is_stream, sites
 from slm_lens.interventions.traced_subjects import (
@@ -121,7 +121,7 @@ def causal_trace(
             exist, a window that does not fit, no noise for a modality, a subject of several
             modalities, a prompt without answer, or none that the model answers.
     """
-    chosen = [probability()] if metrics is None else list(metrics)
+    chosen = [answer_probability()] if metrics is None else list(metrics)
     named = {m.name: m for m in chosen}
     check_runs(prompts, named, "causal_trace")
     _check(prompts, chosen, at, unanswered, n_samples)
@@ -301,7 +301,7 @@ class _TracedPrompt:
 
     def is_answered(self) -> bool:
         """Whether the likeliest next token is one of the answer's."""
-        meter = Meter(self._lens, self._prompt, {"rank": rank()}, self.clean.states[-1])
+        meter = Meter(self._lens, self._prompt, {"rank": answer_rank()}, self.clean.states[-1])
         return int(meter.baseline[0]) == 1
 
     def rows(

@@ -9,7 +9,7 @@ import traced_by_hand as by_hand
 from tiny_pairs import N_TEXT, N_UNITS, gpt2_bridge, gqa_model, make_hf_model, sequence, units
 
 from slm_lens.interventions.measured_run import MeasuredRun
-from slm_lens.interventions.metrics import log_prob, next_unit_log_prob, probability
+from slm_lens.interventions.metrics import answer_probability, log_prob, next_unit_log_prob
 from slm_lens.interventions.traced_subjects import role_of, subject_noise
 from slm_lens.interventions.tracing import TRACE_KINDS, causal_trace
 from slm_lens.sequence.sequence import SpeechTextSequence
@@ -200,7 +200,7 @@ def test_given_noise_is_taken(hf, model, written):
 
 
 def test_metrics_and_their_spread_over_samples(hf, model, spoken):
-    metrics = [probability(), log_prob()]
+    metrics = [answer_probability(), log_prob()]
     traced = trace(model, [spoken], metrics=metrics, layers=[1], at="subject")
     by_metric = {row["metric"]: row for row in traced.table.iter_rows(named=True)}
     assert list(by_metric) == ["probability", "log_prob"]
