@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from slm_lens.interventions.measured_run import MeasuredRun
     from slm_lens.interventions.metrics import (
         Metric,
+        answer_probability,
         answer_rank,
         divergence,
         log_prob,
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from slm_lens.interventions.site import Site, sites
     from slm_lens.interventions.steered_generation import SteeredGeneration, generate_steered
     from slm_lens.interventions.steering import Steering, linear_decay, steered
+    from slm_lens.interventions.traced_subjects import subject_noise, subject_runs
+    from slm_lens.interventions.tracing import causal_trace
+    from slm_lens.interventions.tracing_result import Tracing
     from slm_lens.interventions.word_ablation import WordAblation
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
@@ -144,6 +148,7 @@ _MODULE_OF = {
     "Steering": "interventions.steering",
     "StreamSpec": "families.vocab_spec",
     "TopK": "readout.wanted",
+    "Tracing": "interventions.tracing_result",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -159,7 +164,9 @@ _MODULE_OF = {
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
     "answer_and_foil": "interventions.answers",
+    "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
+    "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
@@ -215,6 +222,8 @@ _MODULE_OF = {
     "specimen_files": "families.specimen",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
+    "subject_noise": "interventions.traced_subjects",
+    "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
     "unembedding_hash": "lens.tuned_lens",
@@ -225,7 +234,6 @@ _MODULE_OF = {
 }
 
 __all__ = [
-    "ENGLISH_FUNCTION_WORDS",
     "AlignedWord",
     "Alignment",
     "AlignmentError",
@@ -236,6 +244,7 @@ __all__ = [
     "ComponentStack",
     "Contrast",
     "DoseResponse",
+    "ENGLISH_FUNCTION_WORDS",
     "FactPairs",
     "Family",
     "FitSettings",
@@ -269,6 +278,7 @@ __all__ = [
     "Steering",
     "StreamSpec",
     "TopK",
+    "Tracing",
     "TunedLens",
     "TunedLensFacts",
     "Turn",
@@ -284,7 +294,9 @@ __all__ = [
     "ablate_words",
     "ablated",
     "answer_and_foil",
+    "answer_probability",
     "answer_rank",
+    "causal_trace",
     "changed",
     "clips_of",
     "component_stack",
@@ -340,6 +352,8 @@ __all__ = [
     "specimen_files",
     "steered",
     "study_phases",
+    "subject_noise",
+    "subject_runs",
     "text_subspace",
     "to_transformer_lens",
     "unembedding_hash",
