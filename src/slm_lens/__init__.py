@@ -234,6 +234,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "ENGLISH_FUNCTION_WORDS",
     "AlignedWord",
     "Alignment",
     "AlignmentError",
@@ -244,7 +245,6 @@ __all__ = [
     "ComponentStack",
     "Contrast",
     "DoseResponse",
-    "ENGLISH_FUNCTION_WORDS",
     "FactPairs",
     "Family",
     "FitSettings",
