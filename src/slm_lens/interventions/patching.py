@@ -26,6 +26,7 @@ from torch import Tensor
 
 from slm_lens._console import step_progress
 from slm_lens.interventions._activations import activations, streams
+from slm_lens.interventions.measured_run import provenance_of_runs
 from slm_lens.interventions.metrics import Metric, Scored
 from slm_lens.interventions.moving import Fit, Move
 from slm_lens.interventions.pairs import ROLES, Direction, Role, RunPair
@@ -33,7 +34,7 @@ from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
 from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.interventions.site import Site, SiteKind, check_sites, sites
 from slm_lens.lens.logit_lens import LogitLens
-from slm_lens.lens.model import LensModel, SpeechTextModel
+from slm_lens.lens.model import LensModel
 from slm_lens.sequence.sequence import SpeechTextSequence
 
 At = Literal["words", "roles", "positions", "all"]
@@ -98,11 +99,13 @@ def patch_pairs(
     moved = _moved(model, targets, source_layers)
     rows: list[tuple[Any, ...]] = []
     engines: set[str] = set()
+    provenance = None
     with step_progress("patching", len(pairs), shown=progress) as show:
         for done, pair in enumerate(pairs):
             show(done, pair.name)
             runs = _PairRuns(model, pair, direction, metrics, memory_mb)
             engines.add(runs.target.engine)
+            provenance = provenance_of_runs(model, runs.target)
             rows += runs.rows(moved, list(_places(pair, at, direction, fit)))
         show(len(pairs), "")
     return Patching(
@@ -111,7 +114,7 @@ def patch_pairs(
         at=at,
         fit=fit,
         engine=", ".join(sorted(engines)),
-        provenance=model.provenance if isinstance(model, SpeechTextModel) else None,
+        provenance=provenance,
     )
 
 
