@@ -76,7 +76,7 @@ def with_slm_lens(model: Any, pair: Any, spent: list[float]) -> Callable[[], dic
 
     def run() -> dict[str, float]:
         found = nodes.attribute_nodes(model, [pair], logit_difference())
-        rows = zip(found.sites, found.summed(0, "position").tolist(), strict=True)
+        rows = zip(found.sites, found.summed(0, "positions").tolist(), strict=True)
         return {
             f"{site.label} {i}": score
             for site, scores in rows

@@ -50,6 +50,19 @@ def test_the_ways_agree_on_the_ranks_that_both_give(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
+def test_the_attribution_benchmark_prints_both_ways_and_how_they_agree():
+    command = [sys.executable, str(ROOT / "benchmarks" / "attribution.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    size, header, *rows, agreement = run.stdout.splitlines()
+    assert "2000 rows, 32 positions, 608 nodes" in size
+    assert header.split() == ["seconds", "scoring", "s", "extra", "MB", "ratio", "scoring"]
+    assert [r.split()[0] for r in rows] == ["slm-lens", "transformer-lens"]
+    assert rows[0].split()[4:] == ["1.00", "1.0"]
+    assert all(float(r.split()[1]) > 0 for r in rows)
+    assert float(agreement.split()[4]) < 1e-5
+
+
+@pytest.mark.slow
 def test_the_load_benchmark_prints_each_way_in_each_dtype():
     command = [sys.executable, str(ROOT / "benchmarks" / "load.py"), "--small"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -86,11 +99,13 @@ def test_the_tuned_lens_benchmark_goes_on_and_prints_its_tables(tmp_path):
     assert (tmp_path / "text" / "cost.json").read_text() == kept
     lines = run.stdout[run.stdout.index("mean KL") :].splitlines()
     names = ["logit", "text", "speech", "all", "jacobian"]
-    assert [line.split()[0] for line in lines[2:7]] == names
-    assert lines[2].count("(100 %)") == 3
-    recall = [[float(x) for x in line.split()[1:]] for line in lines[9:14]]
+    for first, of in ((1, "on stories"), (7, "on clips")):
+        assert lines[first].startswith(of)
+        assert [line.split()[0] for line in lines[first + 1 : first + 6]] == names
+        assert lines[first + 1].count("(100.0 %)") == 3
+    recall = [[float(x) for x in line.split()[1:]] for line in lines[15:20]]
     assert all(len(row) == 9 and 0 <= min(row) <= max(row) <= 1 for row in recall)
-    assert "shuffled" in lines[15]
+    assert "shuffled" in lines[21]
     assert len({row[-1] for row in recall}) == 1  # the last layer is read by all lenses alike
     assert [line.split()[0] for line in lines[-5:]] == names
     assert lines[-5].split() == ["logit", "+0.000", "[+0.000,", "+0.000]"]

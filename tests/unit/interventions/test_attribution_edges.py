@@ -10,14 +10,12 @@ from tiny_pairs import (
     exact_model,
     gpt2_bridge,
     gqa_model,
-    make_hf_model,
-    make_vocab,
     plain_bridge,
     unequal_pair,
     whole_pair,
-    wrap,
     written_out_model,
 )
+from tiny_speech import make_hf_model, make_vocab, wrap
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +49,7 @@ def test_scores_are_those_of_transformer_lens(make):
     from transformer_lens.tools.analysis import attribution_patching as theirs
 
     model, pair = make(), whole_pair()
-    scores = by_label(attribute(model, [pair], by="position"))
+    scores = by_label(attribute(model, [pair], at="positions"))
     expected = theirs.attribution_patch(
         model,
         pair.clean.tokens[None],
@@ -78,8 +76,8 @@ def test_scores_are_those_of_transformer_lens(make):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_edges_of_a_group_are_the_sum_of_its_copies(model, steps):
     pair = unequal_pair()
-    grouped = by_label(attribute(model, [pair], by="match", steps=steps))
-    copies = by_label(attribute(written_out_model(), [pair], by="match", steps=steps))
+    grouped = by_label(attribute(model, [pair], at="words", steps=steps))
+    copies = by_label(attribute(written_out_model(), [pair], at="words", steps=steps))
     assert len(grouped) < len(copies)
     for (writer, reader), scores in grouped.items():
         expected = copies[writer, reader] if reader[-1] not in "kv" else 0
@@ -136,7 +134,7 @@ def into(reader, change):
 )
 def test_scores_are_derivatives_at_the_inputs_of_readers(steps, ends, parts):
     model, pair = exact_model(), unequal_pair()
-    scores = by_label(attribute(model, [pair], by="match", steps=steps, ends=ends))
+    scores = by_label(attribute(model, [pair], at="words", steps=steps, ends=ends))
     embedded = moved_difference(model, pair, "hook_embed")
     model.set_use_split_qkv_input(True)
     model.set_use_hook_mlp_in(True)
@@ -162,8 +160,8 @@ def test_the_edges_out_of_a_writer_sum_to_its_node_score(model):
     from slm_lens.interventions.metrics import logit_difference
 
     pair = unequal_pair()
-    edges = attribute(model, [pair], by="position")
-    nodes = attribute_nodes(model, [pair], logit_difference()).summed(0, "position")
+    edges = attribute(model, [pair], at="positions")
+    nodes = attribute_nodes(model, [pair], logit_difference()).summed(0, "positions")
     sums = edges.scores[0].sum(1)
     found = attribute_nodes(model, [pair], logit_difference()).sites
     for writer, scores in zip(edges.graph.writers, sums, strict=True):
@@ -189,11 +187,11 @@ def test_edges_out_of_the_embeddings_sum_to_the_difference_of_the_metric():
 
 def test_places_are_sums_over_positions(model):
     pair = unequal_pair()
-    by_position = attribute(model, [pair], by="position").scores[0]
-    spans = {"match": [(0, 1), (1, 3), (3, 7), (8, 9)], "total": [(0, 9)]}
-    spans["role"] = spans["match"]  # each role once, in this order
-    for by, wanted in spans.items():
-        got = attribute(model, [pair], by=by).scores[0]
+    by_position = attribute(model, [pair], at="positions").scores[0]
+    spans = {"words": [(0, 1), (1, 3), (3, 7), (8, 9)], "all": [(0, 9)]}
+    spans["roles"] = spans["words"]  # each role once, in this order
+    for at, wanted in spans.items():
+        got = attribute(model, [pair], at=at).scores[0]
         expected = torch.stack([by_position[..., a:b].sum(-1) for a, b in wanted], -1)
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-4)
     assert not by_position[..., 7].any()
@@ -207,7 +205,7 @@ def test_vectors_that_do_not_fit_are_computed_again(model):
 
 def test_the_table_of_the_largest_has_what_really_happens(model):
     pairs = [unequal_pair(), whole_pair()]
-    found = attribute(model, pairs, by="match")
+    found = attribute(model, pairs, at="words")
     frame = found.to_frame()
     assert len(frame) == 190 * (4 + 1)
     top = found.top(model, 25)
@@ -221,7 +219,7 @@ def test_the_table_of_the_largest_has_what_really_happens(model):
             pair = by_name[row["pair"]]
             own = contribution(model, pair, row["writer"])
             change = torch.zeros_like(own)
-            span = slice(*pair.matches[row["place"]].corrupted)
+            span = slice(*next(m for m in pair.matches if m.label == row["label"]).corrupted)
             change[span] = own[span]
             after = measure(model, pair, [into(row["reader"], change)])
             assert row["verified"] == pytest.approx(after - before[pair.name], abs=1e-5)
@@ -231,7 +229,7 @@ def test_the_table_of_the_largest_has_what_really_happens(model):
 
 
 def test_the_largest_edges_of_all_pairs_make_a_circuit(model):
-    found = attribute(model, [unequal_pair(), whole_pair()], by="role")
+    found = attribute(model, [unequal_pair(), whole_pair()], at="roles")
     circuit = found.circuit(20)
     one, other = (scores.sum(-1) for scores in found.scores)
     sizes = {
@@ -268,8 +266,8 @@ def post_normed():
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=4,
-        attn_implementation="eager",
     )
+    config._attn_implementation = "eager"
     return plain_bridge(Gemma2ForCausalLM(config).eval())
 
 
@@ -283,8 +281,8 @@ def parallel():
         intermediate_size=32,
         num_hidden_layers=2,
         num_attention_heads=4,
-        attn_implementation="eager",
     )
+    config._attn_implementation = "eager"
     return plain_bridge(GPTNeoXForCausalLM(config).eval())
 
 
@@ -321,8 +319,8 @@ def test_what_cannot_be_scored_is_refused(model):
     pair = whole_pair()
     with pytest.raises(ValueError, match="got the metric 'rank', which has no gradients"):
         attribute_edges(model, [pair], answer_rank())
-    with pytest.raises(ValueError, match="attribute_edges: got by='word', expected one of"):
-        attribute(model, [pair], by="word")
+    with pytest.raises(ValueError, match="attribute_edges: got at='word', expected one of"):
+        attribute(model, [pair], at="word")
     with pytest.raises(ValueError, match="attribute_edges: got steps=0"):
         attribute(model, [pair], steps=0)
     with pytest.raises(ValueError, match="expected at least one, each with a name"):

@@ -9,14 +9,12 @@ from tiny_pairs import (
     FOIL,
     exact_model,
     gqa_model,
-    make_hf_model,
-    make_vocab,
     plain_bridge,
     unequal_pair,
     whole_pair,
-    wrap,
     written_out_model,
 )
+from tiny_speech import make_hf_model, make_vocab, wrap
 
 KINDS = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "q", "k", "v", "z")
 
@@ -54,7 +52,7 @@ def test_scores_are_those_of_transformer_lens(model):
         lambda logits: logits[0, -1, ANSWER] - logits[0, -1, FOIL],
     ).node_scores
     labels = [site.label for site in found.sites]
-    scores = found.summed(0, "position")
+    scores = found.summed(0, "positions")
     for node, score in expected.items():
         label = {
             "embed": "L0 resid_pre",
@@ -68,7 +66,7 @@ def test_scores_are_those_of_transformer_lens(model):
 @pytest.mark.parametrize("pair", [whole_pair(), unequal_pair()], ids=lambda pair: pair.name)
 def test_scores_are_derivatives_towards_the_clean_activation(exact_model, pair):
     found = attribute(exact_model, [pair], kinds=KINDS)
-    totals = found.summed(0, "total")[:, 0]
+    totals = found.summed(0, "all")[:, 0]
     for site, score in zip(found.sites, totals.tolist(), strict=True):
         change = moved_difference(exact_model, pair, site.hook)
         if site.head is not None:
@@ -87,7 +85,7 @@ def test_positions_without_a_match_score_nothing(model):
 
     pair = unequal_pair()
     some = RunPair("some", pair.clean, pair.corrupted, pair.answer, pair.foil, (pair.matches[2],))
-    scores = attribute(model, [some], kinds=KINDS).summed(0, "position")
+    scores = attribute(model, [some], kinds=KINDS).summed(0, "positions")
     assert not scores[:, [0, 1, 2, 7]].any()
     assert scores[:, 3:7].any()
 
@@ -101,7 +99,7 @@ def test_what_is_linear_up_to_the_metric_is_exact():
     found = attribute(model, [pair], kinds=("resid_mid", "attn_out", "resid_post", "z", "v"))
     before = measure(model, pair)
     seen = 0
-    for site, scores in zip(found.sites, found.summed(0, "position"), strict=True):
+    for site, scores in zip(found.sites, found.summed(0, "positions"), strict=True):
         if site.layer < 2:
             continue
         for position in range(7):
@@ -115,17 +113,19 @@ def test_what_is_linear_up_to_the_metric_is_exact():
 
 
 def test_keys_and_values_of_a_group_are_the_sum_of_their_copies(model):
+    from slm_lens.interventions.site import Site
+
     pair = unequal_pair()
     grouped = attribute(model, [pair], kinds=("q", "k", "v", "z"))
     copies = attribute(written_out_model(), [pair], kinds=("q", "k", "v", "z"))
-    ours = dict(zip(grouped.sites, grouped.summed(0, "position"), strict=True))
-    theirs = dict(zip(copies.sites, copies.summed(0, "position"), strict=True))
+    ours = dict(zip(grouped.sites, grouped.summed(0, "positions"), strict=True))
+    theirs = dict(zip(copies.sites, copies.summed(0, "positions"), strict=True))
     for site, scores in ours.items():
         expected = theirs[site]
         if site.kind in ("k", "v"):
-            expected = sum(
-                theirs[site.__class__(site.kind, site.layer, 2 * site.head + i)] for i in (0, 1)
-            )
+            group = site.head or 0
+            heads = (Site(site.kind, site.layer, 2 * group + i) for i in (0, 1))
+            expected = sum(theirs[head] for head in heads)
         torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -148,7 +148,7 @@ def test_two_steps_by_hand(exact_model, ends, parts):
             )
             for part in parts
         ]
-        score = found.summed(0, "total")[found.sites.index(site), 0].item()
+        score = found.summed(0, "all")[found.sites.index(site), 0].item()
         assert score == pytest.approx(sum(derivatives) / 2, abs=5e-4)
 
 
@@ -164,7 +164,7 @@ def test_integrated_gradients_sum_to_the_difference_of_the_metric():
         difference = (found.clean - found.corrupted).item()
         clean = by_hand.logit_difference(model, pair.clean.tokens, answer=ANSWER, foil=FOIL)
         assert difference == pytest.approx(clean - measure(model, pair), abs=1e-6)
-        errors.append(found.summed(0, "total")[0, 0].item() - difference)
+        errors.append(found.summed(0, "all")[0, 0].item() - difference)
     assert max(map(abs, errors)) < 3e-2
     assert abs(sum(errors)) / 2 < 1e-3
 
@@ -174,12 +174,12 @@ def test_the_qk_fix_is_the_new_pattern_times_its_gradient(model):
     pair = unequal_pair()
     found = attribute(model, [pair], kinds=("q", "k", "v"), qk_fix=True)
     plain = attribute(model, [pair], kinds=("q", "k", "v"))
-    scores = found.summed(0, "position")
+    scores = found.summed(0, "positions")
     tokens = pair.corrupted.tokens
     slopes = _pattern_slopes(model, pair)
     for row, site in enumerate(found.sites):
         if site.kind == "v":
-            torch.testing.assert_close(scores[row], plain.summed(0, "position")[row])
+            torch.testing.assert_close(scores[row], plain.summed(0, "positions")[row])
             continue
         name = f"blocks.{site.layer}.attn.hook_pattern"
         before = activation(model, tokens, name)
@@ -190,7 +190,7 @@ def test_the_qk_fix_is_the_new_pattern_times_its_gradient(model):
             after = activation(model, tokens, name, [adding(site.hook, change)])
             expected = ((after - before) * slopes[site.layer]).sum().item()
             assert scores[row, position].item() == pytest.approx(expected, abs=5e-6), site.label
-    assert (scores - plain.summed(0, "position")).abs().max() > 0.1
+    assert (scores - plain.summed(0, "positions")).abs().max() > 0.1
 
 
 def _pattern_slopes(model, pair):
@@ -255,22 +255,22 @@ def test_grad_drop_freezes_one_layer_after_the_other(exact_model):
         signed = found.scores[0][:, row, 3:5].sum(-1)
         assert signed.abs().tolist() == pytest.approx(sizes, abs=1e-4), site.label
     mean = found.scores[0][:, :, 3:7].sum(-1).abs().sum(0) / 2
-    torch.testing.assert_close(found.summed(0, "match")[:, 2], mean)
+    torch.testing.assert_close(found.summed(0, "words")[:, 2], mean)
 
 
 def test_the_table_of_the_largest_has_what_really_happens(model):
     pairs = [unequal_pair(), whole_pair()]
     found = attribute(model, pairs, kinds=KINDS)
-    frame = found.to_frame("match")
+    frame = found.to_frame("words")
     assert len(frame) == len(found.sites) * (4 + 1)
-    top = found.top(model, 12, by="match")
+    top = found.top(model, 12, at="words")
     assert top["score"].abs().to_list() == sorted(frame["score"].abs(), reverse=True)[:12]
     by_name = {pair.name: pair for pair in pairs}
     for row in top.iter_rows(named=True):
         pair = by_name[row["pair"]]
         site = next(s for s in found.sites if s.label == row["node"])
         assert (row["kind"], row["layer"], row["head"]) == (site.kind, site.layer, site.head)
-        match = pair.matches[row["place"]]
+        match = next(m for m in pair.matches if m.corrupted[1] - 1 == row["position"])
         own = moved_difference(model, pair, site.hook)
         change = torch.zeros_like(own)
         where = slice(*match.corrupted)
@@ -286,9 +286,9 @@ def test_the_table_of_the_largest_has_what_really_happens(model):
 def test_roles_and_totals_are_means_over_the_pairs_that_have_them(model):
     pairs = [unequal_pair(), whole_pair()]
     found = attribute(model, pairs, kinds=("resid_pre",))
-    top = found.top(model, 500, by="role")
+    top = found.top(model, 500, at="roles")
     row = top.filter(node="L0 resid_pre", role="changed").row(0, named=True)
-    one, other = found.summed(0, "role")[0, 2], found.summed(1, "role")[0, 0]
+    one, other = found.summed(0, "roles")[0, 2], found.summed(1, "roles")[0, 0]
     assert row["score"] == pytest.approx(((one + other) / 2).item())
     assert (row["n_pairs"], row["pair"]) == (2, None)
     assert top.filter(node="L0 resid_pre", role="end")["n_pairs"].to_list() == [1]
@@ -298,9 +298,9 @@ def test_roles_and_totals_are_means_over_the_pairs_that_have_them(model):
     part = measure(model, pairs[0], [adding("hook_embed", own)])
     effects = [part - measure(model, pairs[0]), whole - measure(model, pairs[1])]
     assert row["verified"] == pytest.approx(sum(effects) / 2, abs=1e-5)
-    total = found.top(model, 500, by="total").filter(node="L0 resid_pre").row(0, named=True)
+    total = found.top(model, 500, at="all").filter(node="L0 resid_pre").row(0, named=True)
     assert total["score"] == pytest.approx(
-        (found.summed(0, "position")[0].sum() + found.summed(1, "position")[0].sum()).item() / 2
+        (found.summed(0, "positions")[0].sum() + found.summed(1, "positions")[0].sum()).item() / 2
     )
 
 
@@ -332,7 +332,7 @@ def test_every_metric_with_gradients_is_its_own_derivative(exact_model):
                 _log_probs(exact_model, pair.corrupted.tokens, [adding(name, size * own)])
             ).item()
         )
-        score = found.summed(0, "total")[1, 0].item()
+        score = found.summed(0, "all")[1, 0].item()
         assert score == pytest.approx(derivative, abs=1e-4), metric.name
 
 
@@ -353,7 +353,7 @@ def test_the_model_is_left_as_it_was(model):
 def test_a_plain_bridge_is_scored_as_well():
     bridge, pair = plain_bridge(), whole_pair()
     ours, theirs = attribute(bridge, [pair]), attribute(gqa_model(), [pair])
-    torch.testing.assert_close(ours.summed(0, "total"), theirs.summed(0, "total"))
+    torch.testing.assert_close(ours.summed(0, "all"), theirs.summed(0, "all"))
     assert ours.provenance is None
     assert ours.top(bridge, 1)["verified"].is_not_null().all()
 
@@ -389,8 +389,8 @@ def test_what_cannot_be_scored_is_refused(model):
     found = attribute(model, [pair])
     with pytest.raises(ValueError, match="got n=0, expected at least 1"):
         found.top(model, 0)
-    with pytest.raises(ValueError, match="got by='word', expected one of"):
-        found.summed(0, "word")
+    with pytest.raises(ValueError, match="got at='word', expected one of"):
+        found.summed(0, "word")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="differs from the one that the scores are of"):
         found.top(wrap(make_hf_model().double(), make_vocab()), 1)
 

@@ -85,14 +85,15 @@ def at_each_position(Node, writer, reader):
 
 @pytest.mark.parametrize("pair", [whole_pair(), unequal_pair()], ids=lambda pair: pair.name)
 def test_a_group_is_all_of_its_copies(model, pair):
-    from slm_lens.interventions.attribution.graph import Reader
+    from slm_lens.interventions.attribution.graph import StreamReader
 
     circuit = some_edges(model, 0.5)
     copies = []
     for writer, reader in circuit:
         if reader.kind in ("k", "v"):
             copies += [
-                (writer, Reader(reader.kind, reader.layer, 2 * reader.head + i)) for i in (0, 1)
+                (writer, StreamReader(reader.kind, reader.layer, 2 * reader.head + i))
+                for i in (0, 1)
             ]
         else:
             copies.append((writer, reader))
@@ -130,14 +131,14 @@ def test_the_model_is_left_as_it_was(model):
 
 
 def test_what_is_no_circuit_is_refused(model):
-    from slm_lens.interventions.attribution.graph import Reader, Writer
+    from slm_lens.interventions.attribution.graph import StreamReader, StreamWriter
     from slm_lens.interventions.pairs import RunPair
 
     pair = whole_pair()
     with pytest.raises(ValueError, match="faithfulness: got no circuit"):
         keep(model, [pair], [])
     with pytest.raises(ValueError, match=r"faithfulness: got the edge L1 mlp -> L1H0 q"):
-        keep(model, [pair], [[(Writer("mlp", 1), Reader("q", 1, 0))]])
+        keep(model, [pair], [[(StreamWriter("mlp", 1), StreamReader("q", 1, 0))]])
     same = RunPair("same", pair.clean, pair.clean, pair.answer, pair.foil, pair.matches)
     with pytest.raises(ValueError, match=r"the pair 'same' has logit_difference .* to share out"):
         keep(model, [same], [[]])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_pairs import ANSWER, FOIL, N_TEXT, N_UNITS, gpt2_bridge, gqa_model, units
+from tiny_pairs import ANSWER, FOIL, N_TEXT, N_UNITS, gpt2_bridge, gqa_model, sequence, units
 from tiny_speech import make_utterances
 
 
@@ -24,16 +24,16 @@ def divide(*args, **options):
 
 def directions(model):
     from slm_lens.interventions.attribution.logit_directions import (
-        modality_direction,
-        token_direction,
-        unit_direction,
+        logit_of_modality,
+        logit_of_tokens,
+        logit_of_unit,
     )
 
     return {
-        "tokens": token_direction(model, [ANSWER], [FOIL]),
-        "several": token_direction(model, [ANSWER, 3], [FOIL]),
-        "unit": unit_direction(model, 7),
-        "modality": modality_direction(model, "speech"),
+        "tokens": logit_of_tokens(model, [ANSWER], [FOIL]),
+        "several": logit_of_tokens(model, [ANSWER, 3], [FOIL]),
+        "unit": logit_of_unit(model, 7),
+        "modality": logit_of_modality(model, "speech"),
     }
 
 
@@ -50,7 +50,7 @@ def expected_values(logits):
 @pytest.mark.parametrize("at", [None, [2, 5, 4]])
 @pytest.mark.parametrize("which", ["tokens", "several", "unit", "modality"])
 def test_parts_sum_to_the_difference_of_the_logits(model, utterances, which, at):
-    found = divide(model, utterances, directions(model)[which], at=at)
+    found = divide(model, utterances, directions(model)[which], positions=at)
     for i, utterance in enumerate(utterances):
         logits = model(utterance.sequence.tokens[None])[0, -1 if at is None else at[i]].detach()
         expected = expected_values(logits)[which].item()
@@ -75,14 +75,12 @@ def test_they_are_the_metric(model, utterances):
 @pytest.mark.parametrize("make", [gqa_model, gpt2_bridge])
 def test_parts_are_those_of_transformer_lens(make):
     """Its own stack, norm and projection; without compatibility mode it leaves out the gain."""
-    from tiny_pairs import sequence
-
-    from slm_lens.interventions.attribution.logit_directions import token_direction
+    from slm_lens.interventions.attribution.logit_directions import logit_of_tokens
     from slm_lens.sequence.utterance import Utterance
 
     model = make()
     run = sequence([N_TEXT + N_UNITS, *units(6, 1)])
-    found = divide(model, [Utterance("a", run)], token_direction(model, [ANSWER], [FOIL]))
+    found = divide(model, [Utterance("a", run)], logit_of_tokens(model, [ANSWER], [FOIL]))
     scores = {
         part.label: score for part, score in zip(found.parts, found.scores[0].tolist(), strict=True)
     }
@@ -155,9 +153,9 @@ def test_tables_sum_to_the_parts(model, utterances):
 def test_what_cannot_be_divided_is_refused(model, utterances):
     from slm_lens.errors import VocabError
     from slm_lens.interventions.attribution.logit_directions import (
-        modality_direction,
-        token_direction,
-        unit_direction,
+        logit_of_modality,
+        logit_of_tokens,
+        logit_of_unit,
     )
 
     vector = directions(model)["tokens"]
@@ -168,16 +166,16 @@ def test_what_cannot_be_divided_is_refused(model, utterances):
     with pytest.raises(ValueError, match="3 utterances, 1 directions and 3 positions"):
         divide(model, utterances, [vector])
     with pytest.raises(ValueError, match="3 utterances, 3 directions and 1 positions"):
-        divide(model, utterances, vector, at=[1])
+        divide(model, utterances, vector, positions=[1])
     with pytest.raises(ValueError, match=r"got positions \[99\]"):
-        divide(model, utterances[:1], vector, at=[99])
+        divide(model, utterances[:1], vector, positions=[99])
     for answer, foil in (([], []), ([3], [3]), ([72], [])):
-        with pytest.raises(ValueError, match="token_direction: got answer"):
-            token_direction(model, answer, foil)
+        with pytest.raises(ValueError, match="logit_of_tokens: got answer"):
+            logit_of_tokens(model, answer, foil)
     with pytest.raises(VocabError, match="expected 0 <= unit < 20"):
-        unit_direction(model, 20)
-    with pytest.raises(ValueError, match="modality_direction: got 'sound'"):
-        modality_direction(model, "sound")
+        logit_of_unit(model, 20)
+    with pytest.raises(ValueError, match="logit_of_modality: got 'sound'"):
+        logit_of_modality(model, "sound")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="top: got n=0"):
         divide(model, utterances, vector).top(0)
 

@@ -28,9 +28,9 @@ def send(model, pairs, paths, **options):
 
 
 def graph_parts():
-    from slm_lens.interventions.attribution.graph import Reader, Writer
+    from slm_lens.interventions.attribution.graph import StreamReader, StreamWriter
 
-    return Writer, Reader
+    return StreamWriter, StreamReader
 
 
 def measure(model, tokens, hooks=()):
@@ -94,7 +94,10 @@ def all_paths():
         (heads, [Reader("q", 1, 0), Reader("q", 1, 3), Reader("v", 2, 1)]),
         ([Writer("mlp", 0), *heads], [Reader("mlp", 2), Reader("k", 2, 0)]),
         ([Writer("head", 1, 2)], [Reader("mlp", 1)]),
-        ([Writer("mlp", 1), Writer("head", 2, 0), Writer("embed")], [Reader("logits", 3)]),
+        (
+            [Writer("mlp", 1), Writer("head", 2, 0), Writer("embed")],
+            [Reader("logits", 3)],
+        ),
     ]
 
 
@@ -139,7 +142,9 @@ def test_direct_paths_are_those_of_transformer_lens(make, kind):
     )
     receivers = [(layer, head) for layer in (1, 2) for head in range(4)]
     found = send(
-        model, [pair], [([Writer("head", 0, 2)], [Reader(kind, *where)]) for where in receivers]
+        model,
+        [pair],
+        [([Writer("head", 0, 2)], [Reader(kind, *where)]) for where in receivers],
     )
     got = found.effects[0] + found.target[0]
     torch.testing.assert_close(got, expected[1:].flatten(), atol=1e-5, rtol=1e-4)
@@ -171,7 +176,11 @@ def test_paths_that_lead_nowhere_are_refused(model):
     pair, sender = whole_pair(), Writer("head", 1, 0)
     with pytest.raises(ValueError, match="patch_paths: got no path"):
         send(model, [pair], [])
-    for receivers in ([Reader("q", 1, 0)], [Reader("mlp", 1), Reader("v", 0, 0)], []):
+    for receivers in (
+        [Reader("q", 1, 0)],
+        [Reader("mlp", 1), Reader("v", 0, 0)],
+        [],
+    ):
         with pytest.raises(ValueError, match=r"none of them reaches"):
             send(model, [pair], [([sender], receivers)])
     with pytest.raises(ValueError, match=r"none of them reaches"):

@@ -1,12 +1,8 @@
 """Tiny random models of several kinds, and pairs of runs of equal and unequal length."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import torch
-
-sys.path.append(str(Path(__file__).parent.parent / "lens_and_phases"))
 from tiny_speech import D_VOCAB, N_TEXT, N_UNITS, make_hf_model, make_vocab, wrap
 
 ANSWER, FOIL = 5, 9
@@ -33,15 +29,9 @@ def gpt2_bridge() -> Any:
 
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        config = GPT2Config(
-            vocab_size=D_VOCAB,
-            n_positions=64,
-            n_embd=16,
-            n_layer=3,
-            n_head=4,
-            initializer_range=0.3,
-            attn_implementation="eager",
-        )
+        sizes: dict[str, Any] = {"vocab_size": D_VOCAB, "n_embd": 16, "n_layer": 3, "n_head": 4}
+        config = GPT2Config(**sizes, initializer_range=0.3)
+        config._attn_implementation = "eager"
         hf = GPT2LMHeadModel(config).eval()
         for name, parameter in hf.named_parameters():
             if "bias" in name:
@@ -81,7 +71,7 @@ def write_out(hf):
     from transformers import AutoModelForCausalLM
 
     config = hf.config.__class__(**(hf.config.to_dict() | {"num_key_value_heads": 4}))
-    other = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    other: Any = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     weights = hf.state_dict()
     for name, weight in weights.items():
         if "k_proj" in name or "v_proj" in name:
@@ -94,7 +84,7 @@ def write_out(hf):
 def sequence(tokens, words=()):
     from slm_lens.sequence.sequence import SpeechTextSequence
 
-    kinds = ["marker"] + ["speech"] * (len(tokens) - 1)
+    kinds: list[Any] = ["marker"] + ["speech"] * (len(tokens) - 1)
     return SpeechTextSequence(torch.tensor(tokens), tuple(kinds), tuple(words))
 
 
@@ -133,6 +123,3 @@ def unequal_pair(*, name="unequal", seed=1):
         SpanMatch("<end>", "end", (8, 9), (8, 9)),
     )
     return RunPair(name, sequence(clean), sequence(corrupted), (ANSWER,), (FOIL,), matches)
-
-
-__all__ = ["ANSWER", "D_VOCAB", "FOIL", "N_TEXT", "N_UNITS", "make_hf_model", "make_vocab", "wrap"]

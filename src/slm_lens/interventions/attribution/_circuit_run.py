@@ -9,7 +9,7 @@ from torch import Tensor
 from slm_lens.interventions.attribution._pair_task import PairTask
 from slm_lens.interventions.attribution._runs import EMBEDDED, Hook, record, run
 from slm_lens.interventions.attribution._writers import head_vectors, require_sum, writer_hooks
-from slm_lens.interventions.attribution.graph import Graph
+from slm_lens.interventions.attribution.graph import ResidualGraph
 from slm_lens.lens.jacobian import DifferentiableModel
 
 # Largest difference between the last stream of the circuit of all edges and that of the plain run,
@@ -41,7 +41,7 @@ class CircuitRuns:
         ValueError: the model is not what its writers and readers make of it.
     """
 
-    def __init__(self, model: DifferentiableModel, graph: Graph, task: PairTask) -> None:
+    def __init__(self, model: DifferentiableModel, graph: ResidualGraph, task: PairTask) -> None:
         self._model, self._graph, self._task = model, graph, task
         n_layers = model.cfg.n_layers
         self._last = f"blocks.{n_layers - 1}.hook_resid_post"
@@ -126,7 +126,7 @@ class CircuitRuns:
 class _Live:
     """What the writers with a kept edge have written so far, less what stands for cut edges."""
 
-    def __init__(self, graph: Graph, kept: Tensor, embedded: Tensor) -> None:
+    def __init__(self, graph: ResidualGraph, kept: Tensor, embedded: Tensor) -> None:
         self._used = [i for i, row in enumerate(kept) if row.any()]
         self._kept = kept[self._used].float().to(embedded.device)
         self._vectors = embedded.new_zeros(len(self._used), *embedded.shape)

@@ -47,7 +47,8 @@ class PairTask:
         lens: the model's lens.
         positions: where the metric reads the target run.
         scored: what the target run is scored against.
-        source_value: the metric of the source run itself.
+        source_value: the metric of the source run itself; NaN for a metric that does not compare
+            runs.
         given: activations of the source run, by the name of their hook.
     """
 
@@ -120,6 +121,8 @@ def pair_task(
     read_source, read_target = metric.positions(source), metric.positions(target)
     with torch.no_grad():
         value = metric(lens, states[None, list(read_source)], scored(source, read_source))
+    if not metric.comparable:
+        value = value * torch.nan
     return PairTask(
         pair=pair,
         source=source,
@@ -169,11 +172,11 @@ def check_question(model: Any, question: Question, caller: str, *, gradients: bo
 
 
 def same_value(one: float, other: float) -> bool:
-    """Whether two metrics differ by rounding only, so that nothing can be shared out.
+    """Whether two metrics differ by rounding only, or not at all (NaN): nothing to share out.
 
     The same run through two forward passes in float32: measured at most 1e-6 of its metric.
     """
-    return abs(one - other) <= 1e-5 * max(1.0, abs(one), abs(other))
+    return not abs(one - other) > 1e-5 * max(1.0, abs(one), abs(other))
 
 
 def provenance_if_known(model: Any) -> Provenance | None:

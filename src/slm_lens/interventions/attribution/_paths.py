@@ -10,7 +10,7 @@ from torch import Tensor
 from slm_lens.interventions.attribution._pair_task import PairTask
 from slm_lens.interventions.attribution._runs import record
 from slm_lens.interventions.attribution._writers import head_vectors, require_sum, writer_hooks
-from slm_lens.interventions.attribution.graph import Edge, Reader, Writer
+from slm_lens.interventions.attribution.graph import Edge, StreamReader, StreamWriter
 from slm_lens.interventions.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
@@ -78,7 +78,7 @@ class PathRuns:
         return (values - self.before).tolist()
 
     def _change(
-        self, senders: Sequence[Writer], positions: Sequence[int] | None
+        self, senders: Sequence[StreamWriter], positions: Sequence[int] | None
     ) -> Float[Tensor, "pos d_model"]:
         """What the senders add to a reader's input."""
         vectors = []
@@ -97,7 +97,7 @@ class PathRuns:
         kept[list(positions)] = total[list(positions)]
         return kept
 
-    def _patch(self, reader: Reader, change: Float[Tensor, "pos d_model"]) -> list[Patch]:
+    def _patch(self, reader: StreamReader, change: Float[Tensor, "pos d_model"]) -> list[Patch]:
         """What a reader makes of its new input, where that differs."""
         where = change.any(-1).nonzero()[:, 0].cpu()
         if not len(where):
@@ -118,7 +118,7 @@ class PathRuns:
 
 @torch.no_grad()
 def read(
-    model: DifferentiableModel, reader: Reader, stream: Float[Tensor, "n d_model"]
+    model: DifferentiableModel, reader: StreamReader, stream: Float[Tensor, "n d_model"]
 ) -> Float[Tensor, "n d_out"]:
     """What a reader makes of states of the stream: a query, key or value, or an MLP's output."""
     block = cast(Any, model.get_submodule(f"blocks.{reader.layer}"))
@@ -130,7 +130,7 @@ def read(
     return made if bias is None else made + bias[reader.head]
 
 
-def _require_same(ours: Tensor, theirs: Tensor, reader: Reader) -> None:
+def _require_same(ours: Tensor, theirs: Tensor, reader: StreamReader) -> None:
     worst = (ours - theirs).abs().max().item()
     size = theirs.abs().max().item()
     if not worst <= _TOLERANCE[theirs.dtype] * size:

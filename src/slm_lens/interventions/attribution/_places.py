@@ -4,16 +4,13 @@ Positions that no match covers belong to no word; nothing is put there, so they 
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.interventions.pairs import ROLES, Direction, RunPair
-
-By = Literal["position", "match", "role", "total"]
-BYS: tuple[By, ...] = get_args(By)
+from slm_lens.interventions.patching import AT, At
 
 
 @dataclass(frozen=True)
@@ -22,49 +19,49 @@ class Place:
 
     Attributes:
         positions: they, rising.
-        number: position, or number of the match; None for roles and totals.
-        label: the match's word; None elsewhere.
-        role: role of the match or of the position's match; None where there is none.
+        position: the last of a word's, or the one; None for roles and for all.
+        label: the match's word, ``<role>`` or ``<all>``; None for a position without a match.
+        role: role of the match; None for all, and without a match.
     """
 
     positions: tuple[int, ...]
-    number: int | None
+    position: int | None
     label: str | None
     role: str | None
 
 
-def places(pair: RunPair, direction: Direction, by: By, caller: str) -> tuple[Place, ...]:
+def places(pair: RunPair, direction: Direction, at: At, caller: str) -> tuple[Place, ...]:
     """The places of a pair.
 
     Args:
         pair: the pair.
         direction: which of its runs is changed.
-        by: what is summed over.
+        at: what is summed over, as in `patch_pairs`.
         caller: the public function, to begin messages with.
 
     Returns:
         Places, in order.
 
     Raises:
-        ValueError: an unknown `by`.
+        ValueError: an unknown `at`.
     """
-    if by not in BYS:
-        raise ValueError(f"{caller}: got by={by!r}, expected one of {BYS}.")
+    if at not in AT:
+        raise ValueError(f"{caller}: got at={at!r}, expected one of {AT}.")
     _, target = pair.runs(direction)
     spans = [m.corrupted if direction == "denoising" else m.clean for m in pair.matches]
     matched = [
-        Place(tuple(range(*span)), i, m.label, m.role)
-        for i, (m, span) in enumerate(zip(pair.matches, spans, strict=True))
+        Place(tuple(range(*span)), span[1] - 1, m.label, m.role)
+        for m, span in zip(pair.matches, spans, strict=True)
     ]
-    if by == "match":
+    if at == "words":
         return tuple(matched)
-    if by == "total":
-        return (Place(tuple(range(len(target))), None, None, None),)
-    if by == "role":
+    if at == "all":
+        return (Place(tuple(range(len(target))), None, "<all>", None),)
+    if at == "roles":
         found = []
         for role in ROLES:
             inside = tuple(p for m in matched if m.role == role for p in m.positions)
-            found += [Place(inside, None, None, role)] if inside else []
+            found += [Place(inside, None, f"<{role}>", role)] if inside else []
         return tuple(found)
     of = {p: m for m in matched for p in m.positions}
     return tuple(

@@ -5,9 +5,15 @@ from typing import Any
 
 import polars as pl
 
-from slm_lens.interventions.attribution._places import By, Place
+from slm_lens.interventions.attribution._places import Place
+from slm_lens.interventions.patching import At
 
-_PLACE = {"place": pl.Int64, "label": pl.String, "role": pl.String, "score": pl.Float64}
+_PLACE = {
+    "label": pl.String,
+    "role": pl.String,
+    "position": pl.Int32,
+    "score": pl.Float64,
+}
 
 
 def schema_with(columns: dict[str, Any]) -> dict[str, Any]:
@@ -17,13 +23,13 @@ def schema_with(columns: dict[str, Any]) -> dict[str, Any]:
 
 def place_columns(place: Place) -> dict[str, Any]:
     """What a row says of its place."""
-    return {"place": place.number, "label": place.label, "role": place.role}
+    return {"label": place.label, "role": place.role, "position": place.position}
 
 
 def top_rows(
     rows: Iterable[tuple[dict[str, Any], Any]],
     n: int,
-    by: By,
+    at: At,
     effects: Callable[[list[Any]], list[float]],
     schema: dict[str, Any],
 ) -> pl.DataFrame:
@@ -32,7 +38,7 @@ def top_rows(
     Args:
         rows: each with what `effects` takes.
         n: how many to keep.
-        by: roles and totals of several pairs are joined to their mean.
+        at: roles and sums over all positions of several pairs are joined to their mean.
         effects: what really happens, for a list of them.
         schema: columns of the rows.
 
@@ -44,7 +50,7 @@ def top_rows(
     """
     if n < 1:
         raise ValueError(f"top: got n={n}, expected at least 1.")
-    joined = by in ("role", "total")
+    joined = at in ("roles", "all")
     groups: dict[Any, list[tuple[dict[str, Any], Any]]] = {}
     for row, what in rows:
         name = None if joined else row["pair"]

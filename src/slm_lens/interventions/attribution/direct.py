@@ -36,7 +36,7 @@ def attribute_directly(
     utterances: Sequence[Utterance],
     directions: LogitDirection | Sequence[LogitDirection],
     *,
-    at: Sequence[int] | None = None,
+    positions: Sequence[int] | None = None,
 ) -> DirectAttribution:
     """Divide a difference of logits among embeddings, heads, MLPs, and the words that heads read.
 
@@ -44,7 +44,7 @@ def attribute_directly(
         model: the model, in evaluation mode; it is not changed.
         utterances: what to read.
         directions: what is divided, one for all utterances or one for each.
-        at: position at which each utterance is read; None for its last one.
+        positions: position at which each utterance is read; None for its last one.
 
     Returns:
         The parts.
@@ -55,7 +55,7 @@ def attribute_directly(
             is not the sum of what its heads and MLPs write.
     """
     many = [directions] * len(utterances) if isinstance(directions, LogitDirection) else directions
-    where = [len(u.sequence) - 1 for u in utterances] if at is None else list(at)
+    where = [len(u.sequence) - 1 for u in utterances] if positions is None else list(positions)
     names = [u.name for u in utterances]
     if not names or len(set(names)) != len(names):
         raise ValueError(
@@ -71,7 +71,7 @@ def attribute_directly(
     return DirectAttribution(
         utterances=tuple(utterances),
         directions=tuple(direction.name for direction in many),
-        at=tuple(where),
+        positions=tuple(where),
         parts=found[0][0],
         scores=torch.stack([scores for _, scores, _ in found]),
         sources=tuple(sources for _, _, sources in found),

@@ -43,7 +43,7 @@ class DirectAttribution:
     Attributes:
         utterances: what was read.
         directions: name of what was divided, for each utterance.
-        at: position at which each was read.
+        positions: position at which each was read.
         parts: the parts.
         scores: score of each part, in logits; they sum to the value.
         sources: for each utterance, the heads' scores by the position that they read.
@@ -52,7 +52,7 @@ class DirectAttribution:
 
     utterances: tuple[Utterance, ...]
     directions: tuple[str, ...]
-    at: tuple[int, ...]
+    positions: tuple[int, ...]
     parts: tuple[Part, ...]
     scores: Float[Tensor, "n_utterances n_parts"]
     sources: tuple[Float[Tensor, "layer head _"], ...]

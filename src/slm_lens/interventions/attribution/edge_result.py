@@ -10,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.interventions.attribution._pair_task import Question
-from slm_lens.interventions.attribution._places import By, Place, places
+from slm_lens.interventions.attribution._places import Place, places
 from slm_lens.interventions.attribution._top import place_columns, schema_with, top_rows
-from slm_lens.interventions.attribution.graph import Edge, Graph
+from slm_lens.interventions.attribution.graph import Edge, ResidualGraph
 from slm_lens.interventions.attribution.path_patching import EdgeAt, edge_effects
 from slm_lens.interventions.attribution.verify import check_same_model
+from slm_lens.interventions.patching import At
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.model.provenance import Provenance
 
@@ -27,18 +28,18 @@ class EdgeAttribution:
         question: pairs, metric, and how words of unequal length were brought together.
         method: how scores were computed, for titles.
         graph: writers, readers, and which of them make an edge.
-        by: what scores are summed over.
+        at: what scores are summed over.
         scores: for each pair, scores of writers and readers at each place of its corrupted run;
             0 where there is no edge.
-        clean: metric of each clean run.
+        clean: metric of each clean run; NaN for one that does not compare runs.
         corrupted: metric of each corrupted run.
         provenance: what the numbers depend on; None for a bridge that does not say.
     """
 
     question: Question
     method: str
-    graph: Graph
-    by: By
+    graph: ResidualGraph
+    at: At
     scores: tuple[Float[Tensor, "n_writers n_readers _"], ...]
     clean: Float[Tensor, " n_pairs"]
     corrupted: Float[Tensor, " n_pairs"]
@@ -53,7 +54,7 @@ class EdgeAttribution:
         Returns:
             Places, in order.
         """
-        return places(self.question.pairs[pair], "denoising", self.by, "EdgeAttribution")
+        return places(self.question.pairs[pair], "denoising", self.at, "EdgeAttribution")
 
     def mean(self) -> Float[Tensor, "n_writers n_readers"]:
         """Scores summed over places, mean over pairs."""
@@ -97,7 +98,8 @@ class EdgeAttribution:
 
         Args:
             model: the model that they were computed with.
-            n: how many rows. Roles and totals are means over the pairs that have them.
+            n: how many rows. Roles and sums over all positions are means over the pairs that have
+                them.
 
         Returns:
             The table of `to_frame` with `n_pairs` and ``verified``: the metric of the corrupted run
@@ -108,7 +110,7 @@ class EdgeAttribution:
         """  # noqa: DOC502 (raised by top_rows and check_same_model)
         check_same_model(model, self.provenance, "EdgeAttribution.top")
         effects = partial(edge_effects, model, self.question)
-        return top_rows(self._rows(), n, self.by, effects, _SCHEMA)
+        return top_rows(self._rows(), n, self.at, effects, _SCHEMA)
 
     def _rows(self) -> Iterator[tuple[dict[str, Any], EdgeAt]]:
         edges = self.graph.edges.nonzero().tolist()

@@ -31,7 +31,7 @@ from slm_lens.interventions.attribution._pair_task import (
     pair_task,
     provenance_if_known,
 )
-from slm_lens.interventions.attribution._places import By, membership, places
+from slm_lens.interventions.attribution._places import membership, places
 from slm_lens.interventions.attribution._readers import (
     graph_hooks,
     reader_gradients,
@@ -42,10 +42,11 @@ from slm_lens.interventions.attribution._steps import Ends, check_steps, parts_o
 from slm_lens.interventions.attribution._target_runs import TargetRuns
 from slm_lens.interventions.attribution._writers import require_sum, writer_hooks, written
 from slm_lens.interventions.attribution.edge_result import EdgeAttribution
-from slm_lens.interventions.attribution.graph import Graph, residual_graph
+from slm_lens.interventions.attribution.graph import ResidualGraph, residual_graph
 from slm_lens.interventions.metrics import Metric
 from slm_lens.interventions.moving import Fit
 from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.patching import At
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
 
@@ -55,7 +56,7 @@ def attribute_edges(
     pairs: Sequence[RunPair],
     metric: Metric,
     *,
-    by: By = "total",
+    at: At = "all",
     fit: Fit = "warp",
     steps: int = 1,
     ends: Ends = "corrupted",
@@ -67,8 +68,8 @@ def attribute_edges(
         model: the model, in evaluation mode; it is not changed.
         pairs: clean and corrupted runs.
         metric: what is measured; it must have gradients.
-        by: what scores are summed over: ``"total"`` all positions, ``"role"`` those of the words
-            of one role, ``"match"`` those of a word, ``"position"`` nothing.
+        at: what scores are summed over: ``"all"`` positions, ``"roles"`` those of the words of
+            one role, ``"words"`` those of a word, ``"positions"`` nothing.
         fit: how words of unequal length are brought together.
         steps: runs over which gradients are averaged; 1 is EAP, more is EAP-IG.
         ends: which end is among them: steps ``k/m`` of the way with k from 0 to m - 1
@@ -81,7 +82,7 @@ def attribute_edges(
 
     Raises:
         ValueError: training mode, no pair or two of one name, a metric without gradients, an
-            unknown fit, end or `by`, no step, or a model whose stream is not the sum of what its
+            unknown fit, end or `at`, no step, or a model whose stream is not the sum of what its
             heads and MLPs write, or has other readers.
     """  # noqa: DOC502 (raised by the checks)
     question = Question(tuple(pairs), metric, fit)
@@ -90,7 +91,7 @@ def attribute_edges(
     graph, lens = residual_graph(model), LogitLens(model)
     scores, values = [], []
     for pair in question.pairs:
-        where = places(pair, "denoising", by, "attribute_edges")
+        where = places(pair, "denoising", at, "attribute_edges")
         task = pair_task(model, lens, question, pair, "denoising", writer_hooks(model.cfg.n_layers))
         inside = membership(where, len(pair.corrupted))
         found, value = _scores(model, task, graph, inside, parts_of(steps, ends), memory_mb)
@@ -100,7 +101,7 @@ def attribute_edges(
         question=question,
         method=f"EAP-IG, {steps_label(steps, ends)}" if steps > 1 else "EAP",
         graph=graph,
-        by=by,
+        at=at,
         scores=tuple(scores),
         clean=torch.tensor([clean for clean, _ in values]),
         corrupted=torch.tensor([corrupted for _, corrupted in values]),
@@ -111,7 +112,7 @@ def attribute_edges(
 def _scores(
     model: DifferentiableModel,
     task: PairTask,
-    graph: Graph,
+    graph: ResidualGraph,
     inside: Float[Tensor, "n_places pos"],
     parts: list[float],
     memory_mb: int,

@@ -28,7 +28,7 @@ ReaderKind = Literal["q", "k", "v", "mlp", "logits"]
 
 
 @dataclass(frozen=True, order=True)
-class Writer:
+class StreamWriter:
     """Something that adds to the residual stream.
 
     Attributes:
@@ -50,7 +50,7 @@ class Writer:
 
 
 @dataclass(frozen=True, order=True)
-class Reader:
+class StreamReader:
     """Something that reads the residual stream.
 
     Attributes:
@@ -73,11 +73,11 @@ class Reader:
         return f"L{self.layer}{'H' if self.kind == 'q' else 'G'}{self.head} {self.kind}"
 
 
-Edge = tuple[Writer, Reader]
+Edge = tuple[StreamWriter, StreamReader]
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class ResidualGraph:
     """All writers and readers of a model.
 
     Attributes:
@@ -86,8 +86,8 @@ class Graph:
         edges: True where the writer writes before the reader reads.
     """
 
-    writers: tuple[Writer, ...]
-    readers: tuple[Reader, ...]
+    writers: tuple[StreamWriter, ...]
+    readers: tuple[StreamReader, ...]
     edges: Bool[Tensor, "n_writers n_readers"]
 
     @property
@@ -131,7 +131,7 @@ class Graph:
         return chosen
 
 
-def residual_graph(model: Any) -> Graph:
+def residual_graph(model: Any) -> ResidualGraph:
     """Writers, readers and edges of a model.
 
     Args:
@@ -145,21 +145,21 @@ def residual_graph(model: Any) -> Graph:
     """  # noqa: DOC502 (raised by _require_two_halves)
     n_layers, n_heads = model.cfg.n_layers, model.cfg.n_heads
     n_groups = model.cfg.n_key_value_heads or n_heads
-    writers, readers = [Writer("embed")], []
+    writers, readers = [StreamWriter("embed")], []
     for layer in range(n_layers):
         _require_two_halves(model, layer)
-        readers += [Reader("q", layer, head) for head in range(n_heads)]
-        readers += [Reader("k", layer, group) for group in range(n_groups)]
-        readers += [Reader("v", layer, group) for group in range(n_groups)]
-        readers.append(Reader("mlp", layer))
-        writers += [Writer("head", layer, head) for head in range(n_heads)]
-        writers.append(Writer("mlp", layer))
-    readers.append(Reader("logits", n_layers))
+        readers += [StreamReader("q", layer, head) for head in range(n_heads)]
+        readers += [StreamReader("k", layer, group) for group in range(n_groups)]
+        readers += [StreamReader("v", layer, group) for group in range(n_groups)]
+        readers.append(StreamReader("mlp", layer))
+        writers += [StreamWriter("head", layer, head) for head in range(n_heads)]
+        writers.append(StreamWriter("mlp", layer))
+    readers.append(StreamReader("logits", n_layers))
     edges = torch.tensor([[writes_before(w, r) for r in readers] for w in writers])
-    return Graph(tuple(writers), tuple(readers), edges)
+    return ResidualGraph(tuple(writers), tuple(readers), edges)
 
 
-def writes_before(writer: Writer, reader: Reader) -> bool:
+def writes_before(writer: StreamWriter, reader: StreamReader) -> bool:
     """Whether they make an edge: of one block, the MLP reads what its heads wrote."""
     same = writer.kind == "head" and reader.kind == "mlp" and writer.layer == reader.layer
     return writer.layer < reader.layer or same

@@ -36,7 +36,7 @@ class LogitDirection:
     bias: float
 
 
-def token_direction(
+def logit_of_tokens(
     model: LensModel, answer: Sequence[int], foil: Sequence[int] = ()
 ) -> LogitDirection:
     """Mean logit of some tokens, less that of others.
@@ -55,14 +55,14 @@ def token_direction(
     ids = [*answer, *foil]
     if not answer or set(answer) & set(foil) or not all(0 <= i < model.cfg.d_vocab for i in ids):
         raise ValueError(
-            f"token_direction: got answer {tuple(answer)} and foil {tuple(foil)}, expected at "
+            f"logit_of_tokens: got answer {tuple(answer)} and foil {tuple(foil)}, expected at "
             f"least one token of an answer, none in both, all from 0 to {model.cfg.d_vocab - 1}."
         )
     name = f"{_names(model, answer)} - {_names(model, foil)}" if foil else _names(model, answer)
     return _direction(model, name, _mean(model, answer) - _mean(model, foil))
 
 
-def unit_direction(model: SpeechTextModel, unit: int, *, stream: str = "units") -> LogitDirection:
+def logit_of_unit(model: SpeechTextModel, unit: int, *, stream: str = "units") -> LogitDirection:
     """Logit of a unit, less the mean logit of its stream.
 
     Args:
@@ -82,7 +82,7 @@ def unit_direction(model: SpeechTextModel, unit: int, *, stream: str = "units") 
     return _direction(model, f"{model.vocab.label(token)} - mean {stream}", weights)
 
 
-def modality_direction(model: SpeechTextModel, modality: Modality) -> LogitDirection:
+def logit_of_modality(model: SpeechTextModel, modality: Modality) -> LogitDirection:
     """Mean logit of one modality's tokens, less that of the other's.
 
     Args:
@@ -98,7 +98,7 @@ def modality_direction(model: SpeechTextModel, modality: Modality) -> LogitDirec
     masks = {m: model.vocab.mask(m).nonzero()[:, 0].tolist() for m in MODALITIES}
     if modality not in masks or not all(masks.values()):
         raise ValueError(
-            f"modality_direction: got {modality!r} of a vocabulary with "
+            f"logit_of_modality: got {modality!r} of a vocabulary with "
             f"{ {m: len(ids) for m, ids in masks.items()} } tokens, expected one of {MODALITIES}, "
             "and tokens of both."
         )

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.interventions.attribution._pair_task import Question
-from slm_lens.interventions.attribution._places import By, Place, membership, places
+from slm_lens.interventions.attribution._places import Place, membership, places
 from slm_lens.interventions.attribution._top import place_columns, schema_with, top_rows
 from slm_lens.interventions.attribution.verify import NodeAt, check_same_model, node_effects
+from slm_lens.interventions.patching import At
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.model.provenance import Provenance
@@ -29,7 +30,7 @@ class NodeAttribution:
         scores: for each pair, scores at each position of its corrupted run; of GradDrop one layer
             after the other, else one.
         signed: whether scores have a sign; those of GradDrop have none.
-        clean: metric of each clean run.
+        clean: metric of each clean run; NaN for one that does not compare runs.
         corrupted: metric of each corrupted run.
         provenance: what the numbers depend on; None for a bridge that does not say.
     """
@@ -43,43 +44,44 @@ class NodeAttribution:
     corrupted: Float[Tensor, " n_pairs"]
     provenance: Provenance | None
 
-    def summed(self, pair: int, by: By) -> Float[Tensor, "n_sites n_places"]:
+    def summed(self, pair: int, at: At) -> Float[Tensor, "n_sites n_places"]:
         """Scores of one pair, summed over the positions of each place.
 
         Args:
             pair: its number.
-            by: ``"position"``, ``"match"`` (words), ``"role"`` or ``"total"``.
+            at: ``"positions"``, ``"words"``, ``"roles"`` or ``"all"``.
 
         Returns:
             One score for each node and place; of GradDrop the mean of their absolute values over
             the layers that were dropped, taken after the sum.
 
         Raises:
-            ValueError: an unknown `by`.
+            ValueError: an unknown `at`.
         """  # noqa: DOC502 (raised by places)
         found = self.scores[pair]
-        inside = membership(self._places(pair, by), found.shape[-1])
+        inside = membership(self._places(pair, at), found.shape[-1])
         by_place = found @ inside.T
         return by_place[0] if self.signed else by_place.abs().sum(0) / (len(found) - 1)
 
-    def to_frame(self, by: By = "match") -> pl.DataFrame:
+    def to_frame(self, at: At = "words") -> pl.DataFrame:
         """All scores as a table.
 
         Args:
-            by: as in `summed`.
+            at: as in `summed`.
 
         Returns:
             A row for each pair, node and place.
         """
-        return pl.DataFrame([row for row, _ in self._rows(by)], schema=_SCHEMA)
+        return pl.DataFrame([row for row, _ in self._rows(at)], schema=_SCHEMA)
 
-    def top(self, model: DifferentiableModel, n: int = 10, *, by: By = "match") -> pl.DataFrame:
+    def top(self, model: DifferentiableModel, n: int = 10, *, at: At = "words") -> pl.DataFrame:
         """The largest scores by size, each beside the effect of really patching.
 
         Args:
             model: the model that they were computed with.
             n: how many rows.
-            by: as in `summed`. Roles and totals are means over the pairs that have them.
+            at: as in `summed`. Roles and sums over all positions are means over the pairs that
+                have them.
 
         Returns:
             The table of `to_frame` with `n_pairs` and ``verified``: the metric of the corrupted run
@@ -90,14 +92,14 @@ class NodeAttribution:
         """  # noqa: DOC502 (raised by top_rows and check_same_model)
         check_same_model(model, self.provenance, "NodeAttribution.top")
         effects = partial(node_effects, model, self.question)
-        return top_rows(self._rows(by), n, by, effects, _SCHEMA)
+        return top_rows(self._rows(at), n, at, effects, _SCHEMA)
 
-    def _places(self, pair: int, by: By) -> tuple[Place, ...]:
-        return places(self.question.pairs[pair], "denoising", by, "NodeAttribution")
+    def _places(self, pair: int, at: At) -> tuple[Place, ...]:
+        return places(self.question.pairs[pair], "denoising", at, "NodeAttribution")
 
-    def _rows(self, by: By) -> Iterator[tuple[dict[str, Any], NodeAt]]:
+    def _rows(self, at: At) -> Iterator[tuple[dict[str, Any], NodeAt]]:
         for i, pair in enumerate(self.question.pairs):
-            where, found = self._places(i, by), self.summed(i, by).tolist()
+            where, found = self._places(i, at), self.summed(i, at).tolist()
             for site, scores in zip(self.sites, found, strict=True):
                 for place, score in zip(where, scores, strict=True):
                     row = {

@@ -32,8 +32,8 @@ from slm_lens.interventions.attribution._places import Place
 from slm_lens.interventions.attribution._writers import writer_hooks
 from slm_lens.interventions.attribution.graph import (
     Edge,
-    Reader,
-    Writer,
+    StreamReader,
+    StreamWriter,
     residual_graph,
     writes_before,
 )
@@ -44,7 +44,7 @@ from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.model.provenance import Provenance
 
-Path = tuple[Sequence[Writer], Sequence[Reader]]
+Path = tuple[Sequence[StreamWriter], Sequence[StreamReader]]
 """Senders and receivers."""
 
 EdgeAt = tuple[int, Edge, Place]
@@ -60,7 +60,8 @@ class PathEffects:
         direction: which run's outputs are sent into the other one.
         paths: senders and receivers of each path.
         effects: metric of the changed run with the path, less the metric without.
-        source: metric of the run that outputs are taken from.
+        source: metric of the run that outputs are taken from; NaN for one that does not compare
+            runs.
         target: metric of the run that they are sent into.
         provenance: what the numbers depend on; None for a bridge that does not say.
     """
@@ -78,7 +79,7 @@ class PathEffects:
 
         Returns:
             A row for each pair and path; ``share`` is the effect over the difference of the two
-            runs' metrics, not clipped; None where they do not differ.
+            runs' metrics, not clipped; None where they do not differ or compare.
         """
         rows = [
             {
