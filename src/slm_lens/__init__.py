@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from slm_lens.interventions.measured_run import MeasuredRun
     from slm_lens.interventions.metrics import (
         Metric,
+        answer_probability,
         answer_rank,
         divergence,
         log_prob,
@@ -76,6 +77,9 @@ if TYPE_CHECKING:
     from slm_lens.interventions.site import Site, sites
     from slm_lens.interventions.steered_generation import SteeredGeneration, generate_steered
     from slm_lens.interventions.steering import Steering, linear_decay, steered
+    from slm_lens.interventions.traced_subjects import subject_noise, subject_runs
+    from slm_lens.interventions.tracing import causal_trace
+    from slm_lens.interventions.tracing_result import Tracing
     from slm_lens.interventions.word_ablation import WordAblation
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
@@ -173,6 +177,7 @@ _MODULE_OF = {
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
     "TopK": "readout.wanted",
+    "Tracing": "interventions.tracing_result",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -188,10 +193,12 @@ _MODULE_OF = {
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
     "answer_and_foil": "interventions.answers",
+    "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
+    "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
@@ -253,6 +260,8 @@ _MODULE_OF = {
     "specimen_files": "families.specimen",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
+    "subject_noise": "interventions.traced_subjects",
+    "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
     "unembedding_hash": "lens.tuned_lens",
@@ -316,6 +325,7 @@ __all__ = [
     "StreamSpec",
     "StreamWriter",
     "TopK",
+    "Tracing",
     "TunedLens",
     "TunedLensFacts",
     "Turn",
@@ -331,10 +341,12 @@ __all__ = [
     "ablate_words",
     "ablated",
     "answer_and_foil",
+    "answer_probability",
     "answer_rank",
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",
+    "causal_trace",
     "changed",
     "clips_of",
     "component_stack",
@@ -396,6 +408,8 @@ __all__ = [
     "specimen_files",
     "steered",
     "study_phases",
+    "subject_noise",
+    "subject_runs",
     "text_subspace",
     "to_transformer_lens",
     "unembedding_hash",
