@@ -25,7 +25,8 @@ options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 
 # %%
 model = slm_lens.load("organism")
-facts = slm_lens.organism_pairs(model)
+relations = ("home",) if options.tiny else slm_lens.RELATIONS
+facts = slm_lens.organism_pairs(model, relations=relations)
 pairs = facts.pairs[:3] if options.tiny else facts.pairs
 print(facts.summary())
 
@@ -48,10 +49,10 @@ if options.figure is not None:
     slm_lens.save_figure(slm_lens.effects_heat_map(tables), options.figure)
 
 # %% [markdown]
-# The number: the first layer at which the end of the run holds more of the difference than the
-# word.
+# The number: recovery at the end of the run, at the first layer where more of the difference is
+# there than at the word.
 
 # %%
 word, end = (stream.filter(role=role)["estimate"].to_list() for role in ("changed", "end"))
 moved = next(layer for layer, here in enumerate(word) if end[layer] > here)
-print(f"the difference has moved from the word to the end at layer: {moved}")
+print(f"recovery at the end of the run, before block {moved}: {end[moved]:.4f}")

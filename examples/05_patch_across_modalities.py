@@ -24,15 +24,18 @@ options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 
 # %%
 model = slm_lens.load("organism")
+relations = ("home",) if options.tiny else slm_lens.RELATIONS
 curves: dict[str, dict[str, pl.DataFrame]] = {}
+used: dict[str, tuple[slm_lens.RunPair, ...]] = {}
 for target in ("speech", "text"):
     of_target = curves.setdefault(f"into a {'spoken' if target == 'speech' else 'written'} run", {})
     for source in ("text", "speech"):
-        facts = slm_lens.organism_pairs(model, clean=source, corrupted=target)
+        facts = slm_lens.organism_pairs(model, clean=source, corrupted=target, relations=relations)
         print(f"{source} into {target}: {facts.summary()}")
+        used[f"{source} into {target}"] = facts.pairs[:4] if options.tiny else facts.pairs
         patching = slm_lens.patch_pairs(
             model,
-            facts.pairs[:4] if options.tiny else facts.pairs,
+            used[f"{source} into {target}"],
             metrics=[slm_lens.logit_difference()],
             at="words",
             fit="mean",
@@ -46,15 +49,14 @@ if options.figure is not None:
     slm_lens.save_figure(figure, options.figure)
 
 # %% [markdown]
-# The number: at which layer a written word's state does most in a spoken run, and how much.
+# The number: what a written word's state does in a spoken run before the middle block.
 
 # %%
-crossed = curves["into a spoken run"]["from text"]
-best = crossed.row(crossed["estimate"].arg_max() or 0, named=True)
-print(f"text into speech, recovery at layer {best['layer']}: {best['estimate']:.2f}")
 with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, float_precision=2):
     for title, of_target in curves.items():
         for name, table in of_target.items():
-            print(
-                title, name, table.select("layer", "estimate", "low", "high", "p_value", "n_pairs")
-            )
+            columns = ("layer", "estimate", "low", "high", "p_value", "n_pairs")
+            print(title, name, table.select(columns))
+middle = model.cfg.n_layers // 2
+crossed = curves["into a spoken run"]["from text"]["estimate"].to_list()
+print(f"text into speech, recovery before block {middle}: {crossed[middle]:.4f}")

@@ -15,7 +15,7 @@ import polars as pl
 import slm_lens
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--tiny", action="store_true", help="two clips of one model, one draw")
+parser.add_argument("--tiny", action="store_true", help="one clip, model, layer and draw")
 parser.add_argument("--figure", type=Path, help="where to save the figure, without suffix")
 options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 
@@ -31,8 +31,9 @@ for name in ("organism",) if options.tiny else ("organism", "organism-control"):
     clips = slm_lens.read_utterances(model, "held-out")
     ablation = slm_lens.ablate_words(
         model,
-        clips[:2] if options.tiny else clips[:12],
+        clips[:1] if options.tiny else clips[:12],
         policy=model.word_policy,
+        layers=[model.cfg.n_layers // 2] if options.tiny else None,
         until="end",
         n_draws=1 if options.tiny else 3,
         n_bootstrap=20 if options.tiny else 1000,
@@ -52,13 +53,13 @@ if options.figure is not None:
     slm_lens.save_figure(figure, options.figure)
 
 # %% [markdown]
-# The number: at which layer taking out the word costs most beyond other words of its frequency.
+# The number: what taking out the word at the organism's middle block costs beyond taking out other
+# words of its frequency.
 
 # %%
 with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, float_precision=4):
     for name, table in of_word.items():
-        print(name, table.select("layer", "difference", "low", "high", "p", "n_words"))
-        worst = table.row(table["difference"].arg_min() or 0, named=True)
-        print(
-            f"{name}, word minus matched words at layer {worst['layer']}: {worst['difference']:.4f}"
-        )
+        print(name, table.select("layer", "difference", "low", "high", "p_value", "n_words"))
+middle = model.cfg.n_layers // 2
+difference = of_word["organism"].filter(layer=middle)["difference"].item()
+print(f"word minus matched words after block {middle}, nats: {difference:.4f}")

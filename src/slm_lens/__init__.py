@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from slm_lens.model.hooked import HookedSLM
     from slm_lens.model.load import load
     from slm_lens.model.provenance import Provenance
+    from slm_lens.organism.language import RELATIONS
     from slm_lens.organism.pairs import FactPairs, organism_pairs
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
@@ -162,6 +163,7 @@ _MODULE_OF = {
     "Projection": "interventions.ablation",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
+    "RELATIONS": "organism.language",
     "Readout": "readout.wanted",
     "ResidualGraph": "interventions.attribution.graph",
     "RunPair": "interventions.pairs",
@@ -273,6 +275,7 @@ _MODULE_OF = {
 
 __all__ = [
     "ENGLISH_FUNCTION_WORDS",
+    "RELATIONS",
     "AlignedWord",
     "Alignment",
     "AlignmentError",

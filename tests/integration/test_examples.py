@@ -106,6 +106,110 @@ def test_both_lenses_agree_and_end_in_the_models_own_ranks(run, hf_model):
     assert x["gap"] < 1e-5  # one rounding of a residual stream of size 10 is 1e-6
 
 
+def answer_odds(hf_model, pair, tokens, layer=None, state=None) -> float:
+    """Log odds of answer against foil; with the state before a block replaced, if given."""
+
+    def replace(_block, args, kwargs):
+        return (state[None], *args[1:]), kwargs
+
+    handle = None
+    if layer is not None:
+        block = hf_model.model.layers[layer]
+        handle = block.register_forward_pre_hook(replace, with_kwargs=True)
+    with torch.no_grad():
+        logits = hf_model(tokens[None]).logits[0, -1].double()
+    if handle is not None:
+        handle.remove()
+    return (logits[list(pair.answer)].logsumexp(0) - logits[list(pair.foil)].logsumexp(0)).item()
+
+
+def mean_recovery(hf_model, pairs, role: str, layer: int, bring) -> float:
+    """Recovery by patching a plain model; `bring` makes n states of m."""
+    found = []
+    for pair in pairs:
+        clean, corrupted = (
+            hf_model(run.tokens[None], output_hidden_states=True).hidden_states[layer][0].detach()
+            for run in (pair.clean, pair.corrupted)
+        )
+        (match,) = (m for m in pair.matches if m.role == role)
+        state = corrupted.clone()
+        source, (start, end) = clean[slice(*match.clean)], match.corrupted
+        state[start:end] = bring(source, end - start)
+        patched = answer_odds(hf_model, pair, pair.corrupted.tokens, layer, state)
+        high, low = (answer_odds(hf_model, pair, r.tokens) for r in (pair.clean, pair.corrupted))
+        found.append((patched - low) / (high - low))
+    return float(np.mean(found))
+
+
+def test_patching_a_spoken_word_as_a_plain_model_does(run, hf_model):
+    x, printed = run("04_patch_one_word.py")
+    assert len(x["pairs"]) == 3
+    assert any(len(p.clean) != len(p.corrupted) for p in x["pairs"])
+    wanted = mean_recovery(hf_model, x["pairs"], "end", x["moved"], lambda states, _n: states)
+    assert printed == pytest.approx(wanted, abs=5e-4)
+
+    def warp(states, n):
+        places = np.clip((np.arange(n) + 0.5) * len(states) / n - 0.5, 0, len(states) - 1)
+        columns = [np.interp(places, range(len(states)), c) for c in states.numpy().T]
+        return torch.tensor(np.stack(columns, axis=1), dtype=torch.float32)
+
+    at_word = mean_recovery(hf_model, x["pairs"], "changed", 3, warp)
+    table = x["tables"]["residual stream"]
+    assert table.filter(role="changed", layer=3)["estimate"].item() == pytest.approx(
+        at_word, abs=5e-4
+    )
+
+
+def test_patching_across_modalities_as_a_plain_model_does(run, hf_model):
+    x, printed = run("05_patch_across_modalities.py")
+    pairs = x["used"]["text into speech"]
+    assert {w.modality for p in pairs for w in p.clean.words} == {"text"}
+    assert {w.modality for p in pairs for w in p.corrupted.words} == {"speech"}
+    wanted = mean_recovery(hf_model, pairs, "changed", x["middle"], lambda s, _n: s.mean(0))
+    assert printed == pytest.approx(wanted, abs=5e-4)
+
+
+def test_projecting_out_a_word_as_a_plain_model_does(run, hf_model):
+    x, printed = run("06_project_out_the_latent_text.py")
+    assert printed == pytest.approx(x["difference"], abs=5e-5)
+    layer, model = x["middle"], x["model"]
+    rows = x["ablation"].table.filter(metric="units_after", directions="word", layer=layer)
+    gain, W_U = hf_model.model.norm.weight.detach(), hf_model.lm_head.weight.detach()
+    clips = {c.name: c.sequence for c in x["clips"]}
+    for row in rows[:6:2].iter_rows(named=True):
+        sequence = clips[row["utterance"]]
+        word = sequence.words[row["word_index"]]
+        ids = list(model.vocab.word_tokens(word.word, model.word_policy))
+        basis, _ = np.linalg.qr((gain * W_U[ids]).double().numpy().T)
+        projector = torch.tensor(basis @ basis.T, dtype=torch.float32)
+
+        def take_out(_block, _args, output, start=word.start, projector=projector):
+            new = output.clone()
+            new[0, start:] = output[0, start:] - output[0, start:] @ projector
+            return new
+
+        handle = hf_model.model.layers[layer].register_forward_hook(take_out)
+        value = log_likelihood(hf_model, sequence.tokens, word.end + 1, len(sequence))
+        handle.remove()
+        assert row["value"] == pytest.approx(value, abs=1e-4)
+        plain = log_likelihood(hf_model, sequence.tokens, word.end + 1, len(sequence))
+        assert row["baseline"] == pytest.approx(plain, abs=1e-4)
+
+
+def test_tracing_starts_from_the_models_own_probabilities(run, hf_model):
+    x, printed = run("07_causal_tracing.py")
+    table = x["traced"].to_frame()  # the last one: speech, attention
+    runs = {r.name: r for r in x["runs"]}
+    for name, clean in table.select("prompt", "clean").unique().iter_rows():
+        with torch.no_grad():
+            logits = hf_model(runs[name].sequence.tokens[None]).logits[0, -1].double()
+        wanted = logits.softmax(-1)[list(runs[name].answer)].sum().item()
+        assert clean == pytest.approx(wanted, abs=1e-5)
+    assert x["traced"].sigma["speech"] > 0
+    assert printed == pytest.approx(x["at_subject"], abs=5e-5)
+    assert 0.2 < printed < 1.2  # the first MLPs hold much of a subject whose embeddings are noise
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=[p.stem for p in EXAMPLES])
 def test_an_example_opens_as_a_notebook(path: Path, tmp_path: Path):
     import jupytext

@@ -30,6 +30,7 @@ def effects_heat_map(
     value: str = "estimate",
     label: str = "recovery",
     places: Sequence[str] | None = None,
+    n_columns: int = 3,
 ) -> "Figure":
     """One panel for each table: layers upwards, places to the right, colour for the effect.
 
@@ -40,6 +41,7 @@ def effects_heat_map(
         value: column of the effects.
         label: what the effect is, with its unit, for the colour bar.
         places: which places, in this order; None for all, in the order of the tables.
+        n_columns: panels side by side, at most.
 
     Returns:
         A figure that belongs to no window; save it with `slm_lens.save_figure`.
@@ -47,6 +49,8 @@ def effects_heat_map(
     Raises:
         ValueError: there is no panel, a column is missing, or a cell has two rows.
     """
+    if n_columns < 1:
+        raise ValueError(f"effects_heat_map: got n_columns={n_columns}, expected at least 1.")
     _check(panels, ("layer", place, value), "effects_heat_map")
     for title, table in panels.items():
         if table.select("layer", place).is_duplicated().any():
@@ -61,15 +65,21 @@ def effects_heat_map(
         from matplotlib.figure import Figure
 
         n_layers = max(int(t["layer"].to_numpy().max()) + 1 for t in panels.values())
-        width = max(_PANEL_INCHES, 0.5 + 0.42 * len(columns)) * len(panels) + 0.7
-        height = 0.9 + _CELL_INCHES * n_layers
+        n_rows = -(-len(panels) // n_columns)
+        n_columns = min(n_columns, len(panels))
+        width = max(_PANEL_INCHES, 0.5 + 0.42 * len(columns)) * n_columns + 0.7
+        height = (0.9 + _CELL_INCHES * n_layers) * n_rows
         figure = Figure(figsize=(min(width, _WIDE_INCHES), height), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for ax, (title, table) in zip(axes, panels.items(), strict=True):
-            image = _draw_heat(ax, table, columns, (place, value), largest)
+        grid = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
+        images = []
+        for ax, (title, table) in zip(grid.flat, panels.items(), strict=False):
+            images.append(_draw_heat(ax, table, columns, (place, value), largest))
             ax.set_title(title)
-        axes[0].set_ylabel("layer")
-        figure.colorbar(image, ax=axes.tolist(), label=label, pad=0.01, aspect=30)
+        for ax in grid.flat[len(panels) :]:
+            ax.set_visible(False)
+        for ax in grid[:, 0]:
+            ax.set_ylabel("layer")
+        figure.colorbar(images[0], ax=grid.ravel().tolist(), label=label, pad=0.01, aspect=30)
     return figure
 
 
@@ -148,7 +158,8 @@ def _draw_heat(
             colour = "white" if abs(x) > 0.7 * largest else "black"
             text = f"{x:.2f}".replace("-0.00", "0.00")
             ax.text(column, layer, text, ha="center", va="center", fontsize=5, color=colour)
-    ax.set_xticks(range(len(columns)), [str(c) for c in columns], rotation=30, ha="right")
+    names_of = [str(c).replace("_", " ") for c in columns]
+    ax.set_xticks(range(len(columns)), names_of, rotation=30, ha="right")
     ax.set_yticks(range(n_layers))
     ax.tick_params(length=0)
     for side in ("left", "bottom"):
