@@ -7,6 +7,10 @@
 | `matching.py` | which words or units of two runs stand for each other |
 | `pairs.py` | two runs that fit |
 | `metrics.py` | what of the prediction is measured |
+| `patched_runs.py` | the engine: one run, and batches of copies with patches |
+| `patching.py`, `patching_result.py` | pairs, sites, places, metrics; recovery and its statistics |
+| `tracing.py`, `tracing_result.py`, `traced_subjects.py` | causal tracing |
+| `attribution/` | what nodes and edges would do, to first order; paths, circuits |
 | `changing.py` | activations changed while a `with` block lasts |
 | `ablation.py` | zero, mean, resample, projecting out |
 | `steering.py` | a vector added over a span, with a schedule |
