@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "word_lens": ("word_lens.py",),
     "forward": ("forward.py", "forward.py --positions 2048"),
     "load": ("load.py",),
+    "patching": ("patching.py",),
     "attribution": ("attribution.py",),
 }
 PACKAGES = ("torch", "transformers", "transformer-lens", "numpy")

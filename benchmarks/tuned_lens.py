@@ -1,19 +1,20 @@
 """Tuned lenses of the embedded organism: what each is worth at positions of either modality.
 
 1. Speaks stories in the organism's language (extra ``synth``); no sentence of a held-out clip is
-   among them.
+   among them, and the last of them are kept out of the fit.
 2. Fits a lens at text, at speech and at all positions, on the same stream of spoken, written and
-   interleaved documents, with the default settings; and makes a Jacobian lens at text positions
-   of the first documents of the stream. One process each, one thread.
-3. Measures on the held-out clips, each spoken, written and interleaved: mean ``KL(final || lens)``
-   over the middle layers (a quarter to three quarters of the way up), by modality of the position;
-   and recall@5 of the spoken word at its own positions.
+   interleaved documents; and makes a Jacobian lens at text positions of the first documents of the
+   stream. One process each, one thread.
+3. Measures mean ``KL(final || lens)`` over the middle layers (a quarter to three quarters of the
+   way up), by modality of the position, on documents of the stories that were kept out, and on the
+   held-out clips, each spoken, written and interleaved; and on the clips recall@5 of the spoken
+   word at its own positions.
 
 Every fit keeps its state, so that the command can be given again after an interruption. Memory is
 the peak of the process of a fit (``VmHWM``, Linux), model and libraries included, and what the
 fit added to it. Seconds of an interrupted fit are those of its last part, scaled to the whole.
 
-    python benchmarks/tuned_lens.py --out runs/tuned-lens     # a million tokens for each lens
+    python benchmarks/tuned_lens.py --out runs/tuned-lens     # 2.5 million tokens for each lens
     python benchmarks/tuned_lens.py --out runs/small --small  # a minute, to see that it runs
 """
 
@@ -40,13 +41,31 @@ class Size:
 
     n_tokens: int
     n_stories: int
+    n_unseen: int
+    learning_rate: float
     n_jacobian: int
     n_bootstrap: int
     n_clips: int
 
 
-LARGE = Size(n_tokens=1_000_000, n_stories=2000, n_jacobian=400, n_bootstrap=2000, n_clips=30)
-SMALL = Size(n_tokens=20_000, n_stories=20, n_jacobian=2, n_bootstrap=20, n_clips=3)
+LARGE = Size(
+    n_tokens=2_500_000,
+    n_stories=4000,
+    n_unseen=400,
+    learning_rate=1.2e-2,
+    n_jacobian=400,
+    n_bootstrap=2000,
+    n_clips=30,
+)
+SMALL = Size(
+    n_tokens=20_000,
+    n_stories=20,
+    n_unseen=5,
+    learning_rate=1e-3,
+    n_jacobian=2,
+    n_bootstrap=20,
+    n_clips=3,
+)
 
 
 def memory_mb(key: str) -> float:
@@ -57,13 +76,24 @@ def memory_mb(key: str) -> float:
     raise OSError(f"memory_mb: no {key} in /proc/self/status, expected a Linux kernel.")
 
 
+def streams(model: Any, out: Path, size: Size) -> tuple[Any, Any]:
+    """Documents to fit on, and those of the stories that are kept out."""
+    from slm_lens.organism.corpus import build_corpus
+    from slm_lens.organism.lens_corpus import documents
+
+    n_stories = size.n_stories + size.n_unseen
+    path = out / "corpus.npz"
+    stories = build_corpus(path, model.unit_tokenizer, n_stories, n_workers=2)
+    fitted, unseen = stories[: size.n_stories], stories[size.n_stories :]
+    return documents(model, fitted), documents(model, unseen, seed=1)
+
+
 def fit(name: Any, out: Path, size: Size) -> dict[str, float]:
     """Fit one lens, or go on with it, and say what that took."""
     import slm_lens
-    from slm_lens.organism.lens_corpus import lens_corpus
 
     model = slm_lens.load("organism")
-    stream = lens_corpus(model, out / "corpus.npz", size.n_stories, n_workers=2)
+    stream, _ = streams(model, out, size)
     batch_size = slm_lens.FitSettings().batch_size
     tokens_a_document = sum(map(len, stream(0))) / size.n_stories
     n_steps = round(size.n_tokens / (batch_size * tokens_a_document))
@@ -76,7 +106,8 @@ def fit(name: Any, out: Path, size: Size) -> dict[str, float]:
     if name == JACOBIAN:
         lens = slm_lens.jacobian_lens(model, islice(stream(0), n_documents), positions="text")
     else:
-        settings = slm_lens.FitSettings(positions=name, n_steps=n_steps)
+        rate = size.learning_rate
+        settings = slm_lens.FitSettings(positions=name, n_steps=n_steps, learning_rate=rate)
         lens = slm_lens.fit_tuned_lens(model, stream, settings, checkpoint=out / name)
     share = 1 if name == JACOBIAN else (lens.facts.n_steps - begun) / lens.facts.n_steps
     cost = {
@@ -149,8 +180,8 @@ def paired_differences(words: dict[str, Any], layer: int, n_bootstrap: int) -> N
         print(f"{name:<10}{change.mean():+.3f} [{low:+.3f}, {high:+.3f}]")
 
 
-def evaluate(out: Path, size: Size) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Divergence of every lens; words and phases through each of them."""
+def evaluate(out: Path, size: Size) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Divergence of every lens, by what it was measured on; words and phases through each."""
     import slm_lens
     from slm_lens.corpus.documents import clip_documents
 
@@ -158,27 +189,37 @@ def evaluate(out: Path, size: Size) -> tuple[Any, dict[str, Any], dict[str, Any]
     fitted = {name: slm_lens.load_tuned_lens(out / name, model) for name in (*FITTED, JACOBIAN)}
     held_out = clip_documents(model, "held-out")[: 3 * size.n_clips]
     lenses = {"logit": slm_lens.LogitLens(model), **fitted}
-    table = slm_lens.lens_divergence(model, lenses, held_out)
+    _, unseen = streams(model, out, size)
+    tables = {
+        "stories": slm_lens.lens_divergence(model, lenses, list(unseen(0))),
+        "clips": slm_lens.lens_divergence(model, lenses, held_out),
+    }
     words, phases = {}, {}
     for name, lens in ({"logit": None} | fitted).items():
         words[name], phases[name] = read_through(model, lens, size)
-    table.write_parquet(out / "divergence.parquet")
+    for name, table in tables.items():
+        table.write_parquet(out / f"divergence-{name}.parquet")
     for name, result in phases.items():
         result.write(out / f"phases-{name}")
-    return table, words, phases
+    return tables, words, phases
 
 
-def report(table: Any, phases: dict[str, Any], costs: dict[str, dict[str, float]]) -> None:
-    """Print the tables."""
+def report_divergence(tables: dict[str, Any], names: list[str]) -> None:
+    """Print how far each lens is from the model's own prediction."""
     from slm_lens import middle_divergence
 
     print("mean KL(final || lens) in nats over the middle layers, share of the logit lens")
-    print(f"{'lens':<10}" + "".join(f"{p + ' positions':>22}" for p in FITTED))
-    base = {p: middle_divergence(table, "logit", p) for p in FITTED}
-    for name in phases:
-        kls = {p: middle_divergence(table, name, p) for p in FITTED}
-        cells = (f"{kls[p]:.3f} ({100 * kls[p] / base[p]:.0f} %)" for p in FITTED)
-        print(f"{name:<10}" + "".join(f"{c:>22}" for c in cells))
+    for of, table in tables.items():
+        print(f"{'on ' + of:<12}" + "".join(f"{p + ' positions':>22}" for p in FITTED))
+        base = {p: middle_divergence(table, "logit", p) for p in FITTED}
+        for name in names:
+            kls = {p: middle_divergence(table, name, p) for p in FITTED}
+            cells = (f"{kls[p]:.3f} ({100 * kls[p] / base[p]:.1f} %)" for p in FITTED)
+            print(f"{name:<12}" + "".join(f"{c:>22}" for c in cells))
+
+
+def report(phases: dict[str, Any], costs: dict[str, dict[str, float]]) -> None:
+    """Print recall, and what the fits took."""
     for control, of in (("none", "the spoken word"), ("shuffled", "shuffled words")):
         print(f"\nrecall@5 of {of} in text, maximum over the word's positions, by layer")
         for name, result in phases.items():
@@ -210,13 +251,14 @@ def main() -> None:
         path.write_text(json.dumps(cost), encoding="utf-8")
         return
     costs = fit_all(options.out, small=options.small)
-    table, words, phases = evaluate(options.out, size)
-    report(table, phases, costs)
+    tables, words, phases = evaluate(options.out, size)
+    report_divergence(tables, list(phases))
+    report(phases, costs)
     paired_differences(words, phases["logit"].current_word.layer, size.n_bootstrap)
 
     from slm_lens import lens_figure, save_figure
 
-    save_figure(lens_figure(table, phases), options.out / "tuned_lens")
+    save_figure(lens_figure(tables["clips"], phases), options.out / "tuned_lens")
 
 
 if __name__ == "__main__":

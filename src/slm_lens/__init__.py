@@ -60,10 +60,26 @@ if TYPE_CHECKING:
     from slm_lens.interventions.head_roles import HeadRoles, head_roles
     from slm_lens.interventions.matching import SpanMatch, match_runs
     from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.metrics import (
+        Metric,
+        answer_probability,
+        answer_rank,
+        divergence,
+        log_prob,
+        logit_difference,
+        modality_mass,
+        next_unit_log_prob,
+    )
     from slm_lens.interventions.pairs import RunPair
-    from slm_lens.interventions.site import Site
+    from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+    from slm_lens.interventions.patching import patch_pairs
+    from slm_lens.interventions.patching_result import Patching
+    from slm_lens.interventions.site import Site, sites
     from slm_lens.interventions.steered_generation import SteeredGeneration, generate_steered
     from slm_lens.interventions.steering import Steering, linear_decay, steered
+    from slm_lens.interventions.traced_subjects import subject_noise, subject_runs
+    from slm_lens.interventions.tracing import causal_trace
+    from slm_lens.interventions.tracing_result import Tracing
     from slm_lens.interventions.word_ablation import WordAblation
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
@@ -102,12 +118,12 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
-    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -119,6 +135,7 @@ _MODULE_OF = {
     "Contrast": "interventions.directions",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.dose_response",
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "FactPairs": "organism.pairs",
     "Faithfulness": "interventions.attribution.circuits",
@@ -132,9 +149,13 @@ _MODULE_OF = {
     "LogitDirection": "interventions.attribution.logit_directions",
     "LogitLens": "lens.logit_lens",
     "MeasuredRun": "interventions.measured_run",
+    "Metric": "interventions.metrics",
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
     "NodeAttribution": "interventions.attribution.node_result",
+    "Patch": "interventions.patched_runs",
+    "PatchedRuns": "interventions.patched_runs",
+    "Patching": "interventions.patching_result",
     "PathEffects": "interventions.attribution.path_patching",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
@@ -156,6 +177,7 @@ _MODULE_OF = {
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
     "TopK": "readout.wanted",
+    "Tracing": "interventions.tracing_result",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -171,9 +193,12 @@ _MODULE_OF = {
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
     "answer_and_foil": "interventions.answers",
+    "answer_probability": "interventions.metrics",
+    "answer_rank": "interventions.metrics",
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
+    "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
@@ -182,7 +207,10 @@ _MODULE_OF = {
     "convert_kmeans": "speech.convert",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
+    "divergence": "interventions.metrics",
     "dose_response": "interventions.dose_response",
+    "effects_curves": "views.effects_figure",
+    "effects_heat_map": "views.effects_figure",
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
@@ -195,6 +223,8 @@ _MODULE_OF = {
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
+    "log_prob": "interventions.metrics",
+    "logit_difference": "interventions.metrics",
     "logit_of_modality": "interventions.attribution.logit_directions",
     "logit_of_tokens": "interventions.attribution.logit_directions",
     "logit_of_unit": "interventions.attribution.logit_directions",
@@ -202,9 +232,12 @@ _MODULE_OF = {
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
     "modality_direction": "interventions.directions",
+    "modality_mass": "interventions.metrics",
+    "next_unit_log_prob": "interventions.metrics",
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
+    "patch_pairs": "interventions.patching",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
     "phases_figure": "views.phases_figure",
@@ -223,9 +256,12 @@ _MODULE_OF = {
     "residual_stack": "lens.states",
     "save_figure": "views.phases_figure",
     "select_spoken_words": "sequence.spans",
+    "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
+    "subject_noise": "interventions.traced_subjects",
+    "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
     "unembedding_hash": "lens.tuned_lens",
@@ -261,9 +297,13 @@ __all__ = [
     "LogitDirection",
     "LogitLens",
     "MeasuredRun",
+    "Metric",
     "MfccKMeans",
     "MimiCodes",
     "NodeAttribution",
+    "Patch",
+    "PatchedRuns",
+    "Patching",
     "PathEffects",
     "PhaseStudy",
     "Phases",
@@ -285,6 +325,7 @@ __all__ = [
     "StreamSpec",
     "StreamWriter",
     "TopK",
+    "Tracing",
     "TunedLens",
     "TunedLensFacts",
     "Turn",
@@ -300,9 +341,12 @@ __all__ = [
     "ablate_words",
     "ablated",
     "answer_and_foil",
+    "answer_probability",
+    "answer_rank",
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",
+    "causal_trace",
     "changed",
     "clips_of",
     "component_stack",
@@ -311,7 +355,10 @@ __all__ = [
     "convert_kmeans",
     "deduplicate",
     "describe_model",
+    "divergence",
     "dose_response",
+    "effects_curves",
+    "effects_heat_map",
     "faithfulness",
     "families_by_name",
     "fit_tuned_lens",
@@ -324,6 +371,8 @@ __all__ = [
     "load",
     "load_tuned_lens",
     "load_unit_tokenizer",
+    "log_prob",
+    "logit_difference",
     "logit_of_modality",
     "logit_of_tokens",
     "logit_of_unit",
@@ -331,9 +380,12 @@ __all__ = [
     "measure_phases",
     "middle_divergence",
     "modality_direction",
+    "modality_mass",
+    "next_unit_log_prob",
     "organism_pairs",
     "orthonormal",
     "pad_batch",
+    "patch_pairs",
     "patch_paths",
     "patched",
     "phases_figure",
@@ -352,9 +404,12 @@ __all__ = [
     "residual_stack",
     "save_figure",
     "select_spoken_words",
+    "sites",
     "specimen_files",
     "steered",
     "study_phases",
+    "subject_noise",
+    "subject_runs",
     "text_subspace",
     "to_transformer_lens",
     "unembedding_hash",

@@ -99,11 +99,13 @@ def test_the_tuned_lens_benchmark_goes_on_and_prints_its_tables(tmp_path):
     assert (tmp_path / "text" / "cost.json").read_text() == kept
     lines = run.stdout[run.stdout.index("mean KL") :].splitlines()
     names = ["logit", "text", "speech", "all", "jacobian"]
-    assert [line.split()[0] for line in lines[2:7]] == names
-    assert lines[2].count("(100 %)") == 3
-    recall = [[float(x) for x in line.split()[1:]] for line in lines[9:14]]
+    for first, of in ((1, "on stories"), (7, "on clips")):
+        assert lines[first].startswith(of)
+        assert [line.split()[0] for line in lines[first + 1 : first + 6]] == names
+        assert lines[first + 1].count("(100.0 %)") == 3
+    recall = [[float(x) for x in line.split()[1:]] for line in lines[15:20]]
     assert all(len(row) == 9 and 0 <= min(row) <= max(row) <= 1 for row in recall)
-    assert "shuffled" in lines[15]
+    assert "shuffled" in lines[21]
     assert len({row[-1] for row in recall}) == 1  # the last layer is read by all lenses alike
     assert [line.split()[0] for line in lines[-5:]] == names
     assert lines[-5].split() == ["logit", "+0.000", "[+0.000,", "+0.000]"]
@@ -162,3 +164,16 @@ def test_results_are_written_with_the_machine_and_kept(
     assert re.search(r"\d+ cores, load .* torch \d", text)
     assert re.search(r"^product .* 1\.00 ", text, flags=re.M)
     assert text.endswith(kept)
+
+
+@pytest.mark.slow
+def test_the_patching_benchmark_gives_equal_numbers_both_ways():
+    command = [sys.executable, str(ROOT / "benchmarks" / "patching.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = run.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[::4]] == ["wide", "deep"]
+    for shape in (lines[:4], lines[4:]):
+        ours, theirs = (row[17:].split() for row in shape[2:])
+        assert ours[2] == "1.00"
+        assert float(ours[0]) > 0
+        assert 0 < float(theirs[3]) < 1e-4

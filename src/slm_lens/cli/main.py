@@ -4,7 +4,17 @@ import os
 
 import typer
 
-from slm_lens.cli import convert, encode, families, inspect, organism, phases, tuned_lens
+from slm_lens.cli import (
+    convert,
+    encode,
+    families,
+    inspect,
+    organism,
+    patch,
+    phases,
+    trace,
+    tuned_lens,
+)  # fmt: skip
 from slm_lens.cli.model_options import Dtype, with_options
 
 app = typer.Typer(
@@ -16,6 +26,8 @@ app.command("families")(families.families)
 app.command("inspect")(with_options(inspect.inspect, dtype=Dtype.stored))
 app.command("encode")(with_options(encode.encode, dtype=Dtype.stored))
 app.command("phases")(with_options(phases.phases, dtype=Dtype.float32))
+app.command("patch")(with_options(patch.patch, dtype=Dtype.float32))
+app.command("trace")(with_options(trace.trace, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
 app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)

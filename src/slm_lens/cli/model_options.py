@@ -1,12 +1,12 @@
 """The options that say how to load a model, once for every command that loads one.
 
-A command has one parameter of a class below; `with_options` puts the options of that class in its
-place on the command line.
+A command has a parameter of a class below; `with_options` puts the options of that class in its
+place on the command line. So it does with other classes of options.
 """
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -101,7 +101,7 @@ class ModelOptions(CheckpointOptions):
 
 
 def with_options(command: Callable[..., None], *, dtype: Dtype) -> Callable[..., None]:
-    """A command with the options of its one parameter of a class above, each on its own.
+    """A command with the options of its parameters of such classes, each on its own.
 
     Args:
         command: the command; typer sees its other parameters as they are.
@@ -111,28 +111,31 @@ def with_options(command: Callable[..., None], *, dtype: Dtype) -> Callable[...,
         What to register with typer.
     """
     signature = inspect.signature(command)
-    (place,) = [
-        p
-        for p in signature.parameters.values()
-        if isinstance(p.annotation, type) and issubclass(p.annotation, CheckpointOptions)
-    ]
-    options = [
-        inspect.Parameter(
-            f.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=dtype if f.name == "dtype" else f.default,
-            annotation=f.type,
-        )
-        for f in fields(place.annotation)
-    ]
+    places = {n: p for n, p in signature.parameters.items() if is_dataclass(p.annotation)}
+    options = {
+        name: [
+            inspect.Parameter(
+                f.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=dtype if f.name == "dtype" else f.default,
+                annotation=f.type,
+            )
+            for f in fields(place.annotation)
+        ]
+        for name, place in places.items()
+    }
 
     @wraps(command)
     def called(**given: Any) -> None:
-        chosen = place.annotation(**{o.name: given.pop(o.name) for o in options})
-        command(**given, **{place.name: chosen})
+        chosen = {
+            name: place.annotation(**{o.name: given.pop(o.name) for o in options[name]})
+            for name, place in places.items()
+        }
+        command(**given, **chosen)
 
-    others = [p for p in signature.parameters.values() if p is not place]
-    shown = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in others] + options
+    others = [p for p in signature.parameters.values() if p.name not in places]
+    shown = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in others]
+    shown += [option for of_class in options.values() for option in of_class]
     called.__signature__ = signature.replace(parameters=shown)  # pyright: ignore[reportAttributeAccessIssue]
     called.__annotations__ = {p.name: p.annotation for p in shown} | {"return": None}
     return called

@@ -230,9 +230,7 @@ def _hooks_of(model: LensModel, change: Change, clock: _Clock) -> list[tuple[Any
     prefix = f"blocks.{site.layer}."
     names = (f"{prefix}ln1.hook_in", f"{prefix}attn.hook_in")
     first = next((n for n in names if n in cast(Any, model).hook_dict), names[0])
-    # Granite multiplies what a block adds.
-    scale = float(getattr(model.get_submodule(prefix[:-1]), "residual_contribution_scale", 1.0))
-    middle = _Middle(change, clock, scale)
+    middle = _Middle(change, clock)
     attention = hook_point(model, f"{prefix}hook_attn_out", "changed")
     return [(hook_point(model, first, "changed"), middle.enter), (attention, middle.leave)]
 
@@ -255,11 +253,13 @@ def _edited(activation: Tensor, hook: object, *, change: Change, clock: _Clock) 
 
 @dataclass(eq=False)
 class _Middle:
-    """The stream between attention and MLP, changed through what attention adds."""
+    """The stream between attention and MLP, changed through what attention adds.
+
+    The hook of ``attn_out`` has what is added, behind a norm or factor of the block (Granite).
+    """
 
     change: Change
     clock: _Clock
-    scale: float
     before: Tensor | None = None
 
     def enter(self, activation: Tensor, hook: object) -> None:  # noqa: ARG002
@@ -271,9 +271,9 @@ class _Middle:
         positions, inside = _inside(activation, self.change, self.clock)
         if not len(inside):
             return None
-        middle = before[:, inside] + self.scale * activation[:, inside]
+        middle = before[:, inside] + activation[:, inside]
         new = activation.clone()
-        new[:, inside] += (_apply(self.change, middle, positions) - middle) / self.scale
+        new[:, inside] += _apply(self.change, middle, positions) - middle
         return new
 
 

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.interventions.moving import Span
+from slm_lens.interventions.site import Site
 from slm_lens.lens.final_norm import reading_directions
 from slm_lens.lens.model import LensModel, SpeechTextModel
 from slm_lens.lens.states import Forward, residual_stack
@@ -48,6 +49,26 @@ class Contrast:
     vectors: Float[Tensor, "layer d_model"]
     wanted: Float[Tensor, "n_wanted layer d_model"]
     unwanted: Float[Tensor, "n_unwanted layer d_model"]
+
+    def at(self, site: Site) -> Float[Tensor, " d_model"]:
+        """The difference at a site.
+
+        Args:
+            site: ``resid_pre`` or ``resid_post`` of a block.
+
+        Returns:
+            The vector.
+
+        Raises:
+            ValueError: another site, or a block that the model does not have.
+        """
+        n_blocks = len(self.vectors) - 1
+        if site.kind not in ("resid_pre", "resid_post") or not 0 <= site.layer < n_blocks:
+            raise ValueError(
+                f"Contrast.at: got {site.label}, expected resid_pre or resid_post of a block from "
+                f"0 to {n_blocks - 1}."
+            )
+        return self.vectors[site.layer + (site.kind == "resid_post")]
 
 
 def contrast(

@@ -83,7 +83,7 @@ class DoseResponse:
             {
                 "metric": np.array(self.metrics, dtype=object)[metric].tolist(),
                 "run": np.array(self.runs, dtype=object)[run].tolist(),
-                "site": [self.sites[i].kind for i in layer],
+                "kind": [self.sites[i].kind for i in layer],
                 "layer": [self.sites[i].layer for i in layer],
                 "strength": np.array(self.strengths)[strength],
                 "direction": ["vector" if d == 0 else "random" for d in direction],
@@ -111,7 +111,7 @@ class DoseResponse:
             for j, (layer, strength) in enumerate(np.ndindex(self.values.shape[2:])):
                 named = zip(_COLUMNS, [x[j] for part in parts for x in part], strict=True)
                 row = {name: None if np.isnan(x) else float(x) for name, x in named}
-                at = {"site": self.sites[layer].kind, "layer": self.sites[layer].layer}
+                at = {"kind": self.sites[layer].kind, "layer": self.sites[layer].layer}
                 rows.append({"metric": metric, **at, "strength": self.strengths[strength], **row})
         return pl.DataFrame(rows, schema_overrides=dict.fromkeys(_COLUMNS, pl.Float64))
 

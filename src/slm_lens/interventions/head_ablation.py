@@ -101,7 +101,7 @@ class HeadAblation:
         Returns:
             One row for each metric and set of heads, ``heads`` as in `to_frame`, and ``"all"``
             less the mean of the random draws as ``"all - random"``: ``effect``, ``low``, ``high``
-            (bootstrap over runs), and ``p`` of a sign-flip permutation test that it is 0.
+            (bootstrap over runs), and ``p_value`` of a sign-flip permutation test that it is 0.
         """
         base = self.baseline
         sets = [("all", self.together - base)]
@@ -122,7 +122,7 @@ class HeadAblation:
                 )
                 at = {"metric": metric, "heads": label, "effect": float(mean[0])}
                 ends = {"low": float(low[0]), "high": float(high[0])}
-                rows.append(at | ends | {"p": sign_flip_p(values, self.seed)})
+                rows.append(at | ends | {"p_value": sign_flip_p(values, self.seed)})
         return pl.DataFrame(rows)
 
 

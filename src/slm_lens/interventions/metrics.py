@@ -4,12 +4,13 @@
 |---|---|---|
 | `logit_difference` | log odds of the answer against the foil | yes |
 | `log_prob` | log-probability of the answer | yes |
-| `rank` | rank of the answer's best token, 1 for the highest | no |
+| `answer_probability` | probability of the answer | yes |
+| `answer_rank` | rank of the answer's best token, 1 for the highest | no |
 | `divergence` | ``KL(reference || run)`` in nats | yes |
 | `modality_mass` | probability of text, or of all speech streams | yes |
 | `next_unit_log_prob` | mean log-probability of the run's own next units | yes |
 
-The first five are read after the last token. An answer may be several tokens (" Paris", "Paris"):
+The first six are read after the last token. An answer may be several tokens (" Paris", "Paris"):
 their probabilities count together, so the logit difference of two single tokens is the difference
 of their logits. A metric reads the last layer through the model's own final norm and unembedding,
 and only the rows of the unembedding that it needs.
@@ -120,6 +121,16 @@ class _LogProb(Metric):
 
 
 @dataclass(frozen=True)
+class _Probability(Metric):
+    within: Within
+    name: str = "probability"
+
+    def __call__(self, lens: LogitLens, states: Tensor, scored: Scored) -> Tensor:
+        require_within(lens, scored.answer, self.within, self.name)
+        return _log_probs(lens, states[:, -1], scored.answer, self.within).exp().sum(1)
+
+
+@dataclass(frozen=True)
 class _Rank(Metric):
     within: Within
     name: str = "rank"
@@ -221,7 +232,22 @@ def log_prob(*, within: Within = "full") -> Metric:
     return _LogProb(within)
 
 
-def rank(*, within: Within = "full") -> Metric:
+def answer_probability(*, within: Within = "full") -> Metric:
+    """Probability of the answer's tokens together.
+
+    Bounded, so an effect on it is small where the model was unsure to begin with; causal tracing
+    (Meng et al. 2022) is defined by it. Elsewhere prefer `logit_difference` or `log_prob`.
+
+    Args:
+        within: subset of the vocabulary that the softmax runs over.
+
+    Returns:
+        The metric.
+    """
+    return _Probability(within)
+
+
+def answer_rank(*, within: Within = "full") -> Metric:
     """Rank of the answer's best token. It has no gradients.
 
     Args:

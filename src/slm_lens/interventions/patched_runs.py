@@ -96,7 +96,7 @@ class PatchedRuns:
         model: LensModel,
         tokens: Int[Tensor, " pos"],
         *,
-        memory_mb: float = 256,
+        memory_mb: float = 256.0,
         first_state: Float[Tensor, "pos d_model"] | None = None,
         engine: Literal["whole runs"] | None = None,
     ) -> None:

@@ -25,15 +25,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens._console import step_progress
+from slm_lens.interventions._activations import activations, streams
+from slm_lens.interventions.measured_run import provenance_of_runs
 from slm_lens.interventions.metrics import Metric, Scored
 from slm_lens.interventions.moving import Fit, Move
 from slm_lens.interventions.pairs import ROLES, Direction, Role, RunPair
 from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
 from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.interventions.site import Site, SiteKind, check_sites, sites
-from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.lens.logit_lens import LogitLens
-from slm_lens.lens.model import LensModel, SpeechTextModel
+from slm_lens.lens.model import LensModel
 from slm_lens.sequence.sequence import SpeechTextSequence
 
 At = Literal["words", "roles", "positions", "all"]
@@ -62,7 +63,7 @@ def patch_pairs(
     layers: Sequence[int] | None = None,
     heads: Sequence[int] | Literal["each"] | None = None,
     source_layers: Sequence[int] | Literal["same"] = "same",
-    memory_mb: float = 256,
+    memory_mb: float = 256.0,
     progress: bool = True,
 ) -> Patching:
     """Patch every site and place of every pair.
@@ -98,11 +99,13 @@ def patch_pairs(
     moved = _moved(model, targets, source_layers)
     rows: list[tuple[Any, ...]] = []
     engines: set[str] = set()
+    provenance = None
     with step_progress("patching", len(pairs), shown=progress) as show:
         for done, pair in enumerate(pairs):
             show(done, pair.name)
             runs = _PairRuns(model, pair, direction, metrics, memory_mb)
             engines.add(runs.target.engine)
+            provenance = provenance_of_runs(model, runs.target)
             rows += runs.rows(moved, list(_places(pair, at, direction, fit)))
         show(len(pairs), "")
     return Patching(
@@ -111,7 +114,7 @@ def patch_pairs(
         at=at,
         fit=fit,
         engine=", ".join(sorted(engines)),
-        provenance=model.provenance if isinstance(model, SpeechTextModel) else None,
+        provenance=provenance,
     )
 
 
@@ -238,27 +241,9 @@ class _PairRuns:
 
     def _source_states(self, wanted: Sequence[Site]) -> dict[str, Float[Tensor, "pos ..."]]:
         """Activations of the source run, by hook."""
-        stack = self._source.states
-        streams = {f"blocks.{i}.hook_resid_pre": stack[i] for i in range(len(stack) - 1)}
-        streams |= {f"blocks.{i}.hook_resid_post": stack[i + 1] for i in range(len(stack) - 1)}
-        inner = {site.hook for site in wanted} - set(streams)
-        if not inner:
-            return streams
-        tokens = self._source_run.tokens.to(stack.device)[None]
-        with ONE_AT_A_TIME, torch.no_grad():
-            _, cache = self._model.run_with_cache(
-                tokens,
-                names_filter=lambda name: name in inner,
-                output_attentions=False,
-                logits_to_keep=1,
-            )
-        missing = sorted(inner - set(cache.keys()))
-        if missing:
-            raise ValueError(
-                f"patch_pairs: got a model without {missing[:4]}, expected these hooks. Take "
-                "another kind of activation."
-            )
-        return streams | {name: cache[name][0] for name in inner}
+        known = streams(self._source.states)
+        inner = {site.hook for site in wanted} - set(known)
+        return known | activations(self._model, self._source_run.tokens, inner, "patch_pairs")
 
 
 def _other(direction: Direction) -> Direction:
@@ -271,9 +256,8 @@ def _moved_values(
     """What goes to the target positions."""
     if site.kind == "pattern":
         rows = activation if site.head is None else activation[site.head][None]
-        n_queries, n_keys = rows.shape[1:]
-        is_one_to_one = torch.equal(move.weights, torch.eye(len(move.targets)))
-        if not (is_one_to_one and torch.equal(move.sources, move.targets)) or n_queries != n_keys:
+        share, place = move.weights.max(1)
+        if not bool((share == 1).all()) or not torch.equal(move.sources[place], move.targets):
             raise ValueError(
                 "patch_pairs: got attention patterns of runs whose positions differ, expected the "
                 "same positions in both: a pattern is a row over all of them. Take z, or pairs of "

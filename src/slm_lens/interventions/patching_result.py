@@ -1,19 +1,17 @@
 """What patching did, for each pair of runs, and over all of them."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 import torch
-from transformer_lens.utilities.statistics import (
-    bootstrap_ci,
-    derive_generator,
-    sign_flip_permutation_pvalue,
-)
 
+from slm_lens._atomic import write_atomically
+from slm_lens.interventions._statistics import mean_over_examples, rows_with_a_gap
 from slm_lens.interventions.pairs import Direction
+from slm_lens.model._facts import read_facts, require_provenance, write_facts
 from slm_lens.model.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -101,20 +99,11 @@ class Patching:
                 f"recovery: got {metric!r}, whose values of two runs do not measure the same, "
                 "expected another metric. Its effect stands in to_frame()."
             )
+        rows = rows_with_a_gap(rows, "pair", metric, min_difference=min_difference, small=small)
         gap = pl.col("clean") - pl.col("corrupted")
-        is_small = ~(gap.abs() >= min_difference)
-        hardly = rows.filter(is_small)["pair"].unique(maintain_order=True).to_list()
-        n_pairs = rows["pair"].n_unique()
-        if hardly and (small == "refuse" or len(hardly) == n_pairs):
-            raise ValueError(
-                f"recovery: got {len(hardly)} of {n_pairs} pairs whose clean and corrupted "
-                f"{metric!r} differ by less than {min_difference:g}, such as {hardly[:3]}, "
-                "expected a difference to divide by. Leave them out with small='leave_out', or "
-                "take another metric."
-            )
         share = (pl.col("patched") - pl.col("corrupted")) / gap
         share = share if self.direction == "denoising" else 1 - share
-        return rows.filter(~is_small).with_columns(recovery=share)
+        return rows.with_columns(recovery=share)
 
     def summary(
         self,
@@ -158,16 +147,15 @@ class Patching:
             rows = self.recovery(metric, min_difference=min_difference, small=small)
         else:
             rows = self.to_frame().filter(pl.col("metric") == self._of(metric)["metric"][0])
-        cell = [*_CELL, *by]
-        n_left_out = self._of(metric)["pair"].n_unique() - rows["pair"].n_unique()
-        of_pair = rows.group_by([*cell, "pair"], maintain_order=True).agg(pl.col(value).mean())
-        found = []
-        for key, group in of_pair.group_by(cell, maintain_order=True):
-            effects = torch.tensor(group[value].to_list(), dtype=torch.float64)
-            found.append((*key, *_statistics(effects, n_bootstrap, seed), len(effects), n_left_out))
-        names = [*cell, "estimate", "low", "high", "p_value", "n_pairs", "n_left_out"]
-        schema = {n: SCHEMA.get(n, pl.Int64 if n.startswith("n_") else pl.Float64) for n in names}
-        return pl.DataFrame(found, schema=schema, orient="row")
+        return mean_over_examples(
+            rows,
+            value,
+            "pair",
+            [*_CELL, *by],
+            n_bootstrap=n_bootstrap,
+            seed=seed,
+            n_before=self._of(metric)["pair"].n_unique(),
+        )
 
     def to_patching_result(self, metric: str) -> "PatchingResult":
         """As transformer-lens has it, for a sweep whose pairs all have the same cells.
@@ -207,6 +195,38 @@ class Patching:
             baseline=torch.tensor([o[base][0] for o in ordered], dtype=torch.float64),
         )
 
+    def write(self, folder: Path) -> None:
+        """Write ``patching.parquet`` (the table) and ``patching.json`` (the rest).
+
+        Each file appears in full or not at all, also after Ctrl-C.
+
+        Args:
+            folder: made if needed; earlier files are replaced.
+
+        Raises:
+            ValueError: there is no provenance, without which nobody could tell what was measured.
+        """  # noqa: DOC502 (raised by require_provenance)
+        require_provenance(self.provenance, "Patching.write")
+        write_atomically(folder / "patching.parquet", self.table.write_parquet)
+        write_facts(folder / "patching.json", {name: self.__dict__[name] for name in _FACTS})
+
+    @classmethod
+    def read(cls, folder: Path) -> "Patching":
+        """Read what `write` wrote.
+
+        Args:
+            folder: where it was written.
+
+        Returns:
+            An equal result.
+
+        Raises:
+            LookupError: the folder holds no patching.
+            ValueError: it was written by another version.
+        """  # noqa: DOC502 (raised by read_facts)
+        facts = read_facts(folder, "patching", _FACTS, reader="Patching.read")
+        return cls(table=pl.read_parquet(folder / "patching.parquet"), **facts)
+
     def _of(self, metric: str) -> pl.DataFrame:
         names = self.table["metric"].unique(maintain_order=True).to_list()
         if metric not in names:
@@ -214,14 +234,4 @@ class Patching:
         return self.table.filter(pl.col("metric") == metric)
 
 
-def _statistics(
-    effects: torch.Tensor, n_bootstrap: int, seed: int
-) -> tuple[float, float | None, float | None, float]:
-    """Mean, interval and p-value of one number for each pair."""
-    mean = float(effects.mean())
-    p_value = sign_flip_permutation_pvalue(effects, generator=derive_generator(seed, "signs"))
-    if n_bootstrap == 0 or math.isnan(mean):
-        return mean, None, None, float(p_value)
-    generator = derive_generator(seed, "pairs")
-    low, high = bootstrap_ci(effects, n_resamples=n_bootstrap, generator=generator)
-    return mean, float(low), float(high), float(p_value)
+_FACTS = [f.name for f in fields(Patching) if f.name != "table"]

@@ -82,8 +82,8 @@ class WordAblation:
 
         Returns:
             One row for each metric, layer and control: ``difference`` of the effects (over words
-            that have both), ``low``, ``high``, ``n_words``, and ``p`` of a sign-flip permutation
-            test over the mean differences of utterances.
+            that have both), ``low``, ``high``, ``n_words``, and ``p_value`` of a sign-flip
+            permutation test over the mean differences of utterances.
         """
         by_word = self._by_word()
         at = ["metric", "layer", "utterance", "word_index"]
@@ -96,7 +96,9 @@ class WordAblation:
             for key, group in both.group_by("metric", "layer", maintain_order=True):
                 names = dict(zip(("metric", "layer"), key, strict=True))
                 row = names | {"directions": of, "control": control}
-                rows.append(row | self._interval(group, "difference") | {"p": _p(group, self.seed)})
+                rows.append(
+                    row | self._interval(group, "difference") | {"p_value": _p(group, self.seed)}
+                )
         return pl.DataFrame(rows)
 
     def _by_word(self) -> pl.DataFrame:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.targets import WordTargets
+from slm_lens.readout._device import Kernel
 from slm_lens.readout.parts import OTHER
 from slm_lens.readout.pooling import POOLS, Pool, mean_over_words
 from slm_lens.readout.read_out import read_out
@@ -34,6 +35,7 @@ class WordReadout:
         unit_rank: ``[n_words, layer]``, 0 where no unit follows the last position.
         unit_reciprocal_rank: ``[n_words, layer]``, NaN where no unit follows any position.
         unit_hit: ``[n_words, layer]``, NaN likewise.
+        kernel: as in `Readout`.
     """
 
     ranks: dict[tuple[str, Pool], np.ndarray]
@@ -41,6 +43,7 @@ class WordReadout:
     unit_rank: np.ndarray
     unit_reciprocal_rank: np.ndarray
     unit_hit: np.ndarray
+    kernel: Kernel
 
 
 class WordReader:
@@ -102,6 +105,7 @@ class WordReader:
             unit_rank=np.stack([u[0] for u in units], 1),
             unit_reciprocal_rank=np.stack([u[1] for u in units], 1),
             unit_hit=np.stack([u[2] for u in units], 1),
+            kernel=here.kernel,
         )
 
     def _shares(self, here: Readout) -> Float[Tensor, "layer pos 9"]:

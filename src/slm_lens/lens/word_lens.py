@@ -13,7 +13,7 @@ option here.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import polars as pl
@@ -214,7 +214,7 @@ def word_lens(
     flat = [w for per_utterance in words for w in per_utterance]
     return WordLens(
         table=build_table([x.name for x in utterances], flat, readouts),
-        provenance=provenance_of(model, used),
+        provenance=replace(provenance_of(model, used), kernel=readouts[0].kernel),
         n_layers=model.cfg.n_layers,
         d_vocab=model.vocab.d_vocab,
         n_text=int(model.vocab.mask("text").sum()),

@@ -56,6 +56,24 @@ def read_facts(folder: Path, stem: str, names: Iterable[str], *, reader: str) ->
     return facts
 
 
+def require_provenance(provenance: Provenance | None, writer: str) -> None:
+    """Refuse to write numbers of which nobody could tell what they depend on.
+
+    Args:
+        provenance: the result's; None for one of a plain bridge.
+        writer: the public function to name in the message.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if provenance is None:
+        raise ValueError(
+            f"{writer}: got a result without provenance, expected one of a model that knows its "
+            "name, dtype and attention. slm_lens.load makes one; a plain bridge's table can be "
+            "written with to_frame().write_parquet."
+        )
+
+
 def provenance_from(facts: object, where: str) -> Provenance:
     """A provenance from its JSON.
 

@@ -26,6 +26,8 @@ class Provenance:
             weights that were loaded.
         forward: which forward pass ran: "hooked" (the bridge's, with eager attention) or "fast"
             (the plain model's; see `residual_stack`).
+        kernel: what read the states over the vocabulary, as `Readout.kernel` has it: "tiled", or
+            "triton" on CUDA. It changes numbers by the rounding of products at most.
         hooks: hook points that had hooks on them, which act in the hooked forward.
     """
 
@@ -39,6 +41,7 @@ class Provenance:
     weights_processed: bool
     random_weights_seed: int | None
     forward: Literal["fast", "hooked"] = "hooked"
+    kernel: Literal["tiled", "triton"] = "tiled"
     hooks: tuple[str, ...] = ()
 
     @property
@@ -63,6 +66,8 @@ class Provenance:
             "no adapter" if self.adapter is None else f"adapter {self.adapter}",
             f"compatibility mode {mode}" + (" (weights processed)" * self.weights_processed),
         ]
+        if self.kernel != "tiled":
+            parts.append(f"{self.kernel} readout")
         if self.hooks:
             parts.append(f"hooks on {', '.join(self.hooks)}")
         if self.random_weights_seed is not None:

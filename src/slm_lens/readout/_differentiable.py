@@ -1,25 +1,43 @@
 """Sums of the softmax with gradients: each tile's logits are computed again on the way back."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from slm_lens.readout._block import Block, PartState, SiteRows
+from slm_lens.readout._engine import Known, run_blocks
 from slm_lens.readout._softmax import Sums, joined, sums_of
 from slm_lens.readout.parts import VocabParts
 from slm_lens.readout.unembedding import Unembedding, UnembeddingRows, tiles_of
 
 
-def without_sums(block: Block) -> Block:
-    """A block without gradients, for what has none: ranks and the highest tokens.
+def with_gradients(
+    blocks: Sequence[Block], unembedding: Unembedding, parts: VocabParts, columns: int
+) -> Known:
+    """Read blocks, with gradients where there are any.
 
     Args:
-        block: the block.
+        blocks: the rows.
+        unembedding: what they are multiplied with.
+        parts: parts of the vocabulary.
+        columns: tokens in a tile.
 
     Returns:
-        Another, with targets' logits of its own.
+        What is known of each block.
     """
+    searched = [_without_sums(block) for block in blocks]
+    known = run_blocks(searched, unembedding, parts, columns)
+    for block, other, states_of in zip(blocks, searched, known, strict=True):
+        for site, counted in zip(block.sites, other.sites, strict=True):
+            site.order = counted.order  # that of the logits which others were compared with
+        _add_sums(block, states_of, unembedding, parts, columns)
+    return known
+
+
+def _without_sums(block: Block) -> Block:
+    """A block without gradients, for what has none: ranks and the highest tokens."""
     sites = []
     for site in block.sites:
         needs = {
@@ -40,22 +58,14 @@ def without_sums(block: Block) -> Block:
     return own
 
 
-def add_sums(
+def _add_sums(
     block: Block,
     known: dict[int, list[PartState]],
     unembedding: Unembedding,
     parts: VocabParts,
     columns: int,
 ) -> None:
-    """Add the sums that a block needs, with gradients.
-
-    Args:
-        block: the block.
-        known: what is known of it, by part and site; changed.
-        unembedding: what it is multiplied with.
-        parts: parts of the vocabulary.
-        columns: tokens in a tile.
-    """
+    """Add the sums that a block needs, with gradients."""
     for part in sorted({p for site in block.sites for p, n in site.needs.items() if n.sums}):
         states = known.setdefault(part, [PartState(None, None, None) for _ in block.sites])
         for tile in tiles_of(parts.ids(parts.names[part]), columns):

@@ -2,7 +2,8 @@
 
 On a CPU every core takes every n-th tile for all blocks, with one thread of its own, so that a tile
 of logits stays in that core's cache while it is looked at; what the cores found is put together at
-the end. Elsewhere the tiles come one after the other.
+the end. Elsewhere the tiles come one after the other. With the kernel "triton" it is `_cuda` that
+goes through the tiles.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from slm_lens.readout._block import Block, PartState, combine
+from slm_lens.readout._device import Kernel
 from slm_lens.readout.parts import VocabParts
 from slm_lens.readout.unembedding import Unembedding, tiles_of
 
@@ -21,7 +23,11 @@ Known = list[dict[int, list[PartState]]]
 
 
 def run_blocks(
-    blocks: Sequence[Block], unembedding: Unembedding, parts: VocabParts, columns: int
+    blocks: Sequence[Block],
+    unembedding: Unembedding,
+    parts: VocabParts,
+    columns: int,
+    kernel: Kernel = "tiled",
 ) -> Known:
     """Read blocks, without gradients.
 
@@ -30,18 +36,26 @@ def run_blocks(
         unembedding: what they are multiplied with.
         parts: parts of the vocabulary.
         columns: tokens in a tile.
+        kernel: what makes the statistics of a tile.
 
     Returns:
         What is known of each block, once every target was compared by its own tile's logit.
     """
+    all_tiles = _all_tiles
     with torch.no_grad():
-        known = _all_tiles(blocks, unembedding, parts, columns)
+        if kernel == "triton":
+            from slm_lens.readout import _cuda
+
+            all_tiles = _cuda.all_tiles
+            for block in blocks:
+                _cuda.take_targets(block, unembedding, columns)
+        known = all_tiles(blocks, unembedding, parts, columns)
         rounded = [i for i, block in enumerate(blocks) if not block.is_exact]
         if rounded:  # now the targets' logits are those of their tiles: once more with them
             for i in rounded:
                 for site in blocks[i].sites:
                     site.find_best(blocks[i].target_logits)
-            again = _all_tiles([blocks[i] for i in rounded], unembedding, parts, columns)
+            again = all_tiles([blocks[i] for i in rounded], unembedding, parts, columns)
             for i, known_now in zip(rounded, again, strict=True):
                 known[i] = known_now
     return known
@@ -87,9 +101,11 @@ def _some_tiles(
                 if isinstance(tile, slice)
                 else tile.to(device)
             )
-            rows = unembedding.rows(tile)
+            rows = {
+                dtype: unembedding.rows(tile, dtype) for dtype in {b.states.dtype for b in blocks}
+            }
             for block, state in zip(blocks, known, strict=True):
-                block.take(state[part], part, rows, ids, (one, two, three))
+                block.take(state[part], part, rows[block.states.dtype], ids, (one, two, three))
     return known
 
 

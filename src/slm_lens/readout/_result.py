@@ -117,7 +117,12 @@ def stacked(readouts: Sequence[Readout]) -> Readout:
         )
         for s in readouts[0].top_k
     }
-    return Readout(*(by_name(f) for f in _BY_ROW), top_k=top)
+    return Readout(
+        *(by_name(f) for f in _BY_ROW),
+        top_k=top,
+        kernel=readouts[0].kernel,
+        product_dtype=" and ".join(sorted({r.product_dtype for r in readouts})),
+    )
 
 
 def _sums(state: PartState) -> Sums:

@@ -90,18 +90,28 @@ def joined(parts: list[Sums]) -> Sums:
     """
     if len(parts) == 1:
         return parts[0]
-    top, scales = _scales([p.max for p in parts])
-    final_top, final_scales = _scales([p.final_max for p in parts])
-    pairs = list(zip(parts, scales, final_scales, strict=True))
+    return joined_pieces(Sums(*(torch.stack(field, dim=-1) for field in zip(*parts, strict=True))))
+
+
+def joined_pieces(pieces: Sums) -> Sums:
+    """The same of sums that stand beside each other.
+
+    Args:
+        pieces: sums of each piece of the vocabulary; the last axis counts pieces.
+
+    Returns:
+        Their sums.
+    """
+    top, final_top = pieces.max.amax(-1), pieces.final_max.amax(-1)
+    below = (pieces.max - top[..., None]).double()
+    scale, final_scale = below.exp(), (pieces.final_max - final_top[..., None]).double().exp()
     return Sums(
         top,
-        torch.stack([p.total * s for p, s, _ in pairs]).sum(0),
-        torch.stack([s * (p.weighted + p.total * (p.max - top).double()) for p, s, _ in pairs]).sum(
-            0
-        ),
+        (pieces.total * scale).sum(-1),
+        ((pieces.weighted + pieces.total * below) * scale).sum(-1),
         final_top,
-        torch.stack([p.final_total * f for p, _, f in pairs]).sum(0),
-        torch.stack([p.cross * f for p, _, f in pairs]).sum(0),
+        (pieces.final_total * final_scale).sum(-1),
+        (pieces.cross * final_scale).sum(-1),
     )
 
 
@@ -119,8 +129,3 @@ def divergence(sums: Sums) -> Float[Tensor, " n_rows"]:
     """``KL(final || these)`` in nats, float64."""
     final = sums.final_max.double() + sums.final_total.log()
     return sums.cross / sums.final_total - final + log_normaliser(sums)
-
-
-def _scales(maxima: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-    top = torch.stack(maxima).amax(0)
-    return top, [(m - top).double().exp() for m in maxima]

@@ -3,33 +3,33 @@
 For states ``h`` that are ready to be unembedded, ``z = W_U h + b``, and from ``z`` ranks, log-
 probabilities, modality mass, entropy, divergence from the final layer, and the highest tokens, at
 positions and for words pooled over their positions. ``z`` exists only for a few rows and a few
-thousand tokens at a time (`ROWS`, `TILE_COLUMNS`).
+thousand tokens at a time; how many, and what makes the statistics of them, is chosen by the device
+(`_device`).
 
-Exact in this sense: every logit is one product in float32, a target's logit is the one of its own
-tile, so ranks, hits and the highest tokens are those of the materialised logits in the same dtype.
-Products are rounded by a few units in the last place, so against float64 ranks differ where two
-logits are nearer than that.
+Exact in this sense: every logit is one product with float32 sums, a target's logit is the one of
+its own tile, so ranks, hits and the highest tokens are those of the materialised logits in the same
+dtype. Products are rounded by a few units in the last place, so against float64 ranks differ where
+two logits are nearer than that.
 
 Source: ours. Pooling, as reported second hand of Sternberg et al. 2026, arXiv:2606.22473.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from slm_lens.readout._block import Block, Needs, Site, SiteRows
-from slm_lens.readout._differentiable import add_sums, without_sums
+from slm_lens.readout._device import Kernel, kernel_for, require_triton, tile_size
+from slm_lens.readout._differentiable import with_gradients
 from slm_lens.readout._engine import run_blocks
 from slm_lens.readout._grid import Cell, Grid, as_grid, chunks, spans_of
 from slm_lens.readout._result import site_readout, together
 from slm_lens.readout.parts import VocabParts
-from slm_lens.readout.unembedding import TILE_COLUMNS, Unembedding
+from slm_lens.readout.unembedding import Unembedding
 from slm_lens.readout.wanted import NO_TARGET, Readout, Wanted
-
-ROWS = 512
-"""Rows of logits that exist at a time in each thread (more for a word of more positions)."""
 
 
 def read_out(
@@ -42,8 +42,9 @@ def read_out(
     spans: Int[Tensor, "n_words 2"] | None = None,
     final: Float[Tensor, "*positions d_model"] | None = None,
     differentiable: bool = False,
-    rows: int = ROWS,
-    tile_columns: int = TILE_COLUMNS,
+    rows: int | None = None,
+    tile_columns: int | None = None,
+    kernel: Kernel | None = None,
 ) -> dict[Site, Readout]:
     """Read states over the vocabulary.
 
@@ -59,8 +60,11 @@ def read_out(
         final: the states of the last layer, for ``"kl"``: as `states` without its leading axes.
         differentiable: let gradients flow from log-probabilities, masses, entropies and
             divergences to the states. Logits are then computed again in the backward pass.
-        rows: rows of logits that a thread holds at a time.
-        tile_columns: tokens whose logits it holds at a time.
+        rows: rows of logits that a thread holds at a time (more for a word of more positions); None
+            for those of `tile_size`.
+        tile_columns: tokens whose logits it holds at a time; None likewise.
+        kernel: what makes the statistics of a tile; None for `kernel_for` the device. Gradients
+            always take "tiled".
 
     Returns:
         What was read, by site; the axes are those of `states` without the last, and at words the
@@ -69,7 +73,8 @@ def read_out(
     Raises:
         ValueError: there are no states, or they are not finite; a shape or span does not fit, or a
             target lies outside the vocabulary.
-    """
+        ImportError: ``kernel="triton"`` without triton.
+    """  # noqa: DOC502 (some raised by the functions it calls)
     if not differentiable:
         states, final = states.detach(), None if final is None else final.detach()
     grid = as_grid(states, final, spans, wanted)
@@ -78,24 +83,37 @@ def read_out(
             f"readout: got an unembedding of {unembedding.d_vocab} rows and parts of a vocabulary "
             f"of {parts.d_vocab}, expected the same."
         )
+    if kernel == "triton":
+        require_triton()
+    size = tile_size(unembedding.weight.device)
+    rows, tile_columns = rows or size.rows, tile_columns or size.columns
+    kernel = "tiled" if differentiable else kernel or kernel_for(unembedding.weight.device)
     sets: dict[Site, Tensor | None] = {
         site: _sets(w, grid, site, unembedding) for site, w in wanted.items()
     }
     needs: dict[Site, dict[int, Needs]] = {site: _needs(w, parts) for site, w in wanted.items()}
     found: dict[Site, list[tuple[Tensor, Readout]]] = {site: [] for site in wanted}
+    dtypes = set()
     for chunk in chunks(grid, rows, words_only="position" not in wanted):
         with torch.set_grad_enabled(differentiable):
             blocks = [_block(grid, c, sets, needs, unembedding, normalise) for c in chunk]
-        searched = [without_sums(block) for block in blocks] if differentiable else blocks
-        known = run_blocks(searched, unembedding, parts, tile_columns)
+        if differentiable:
+            known = with_gradients(blocks, unembedding, parts, tile_columns)
+        else:
+            known = run_blocks(blocks, unembedding, parts, tile_columns, kernel)
+        dtypes |= {str(block.states.dtype).removeprefix("torch.") for block in blocks}
         for cell, block, states_of in zip(chunk, blocks, known, strict=True):
-            if differentiable:
-                add_sums(block, states_of, unembedding, parts, tile_columns)
             for i, (site, asked) in enumerate(wanted.items()):
                 by_part = {p: s[i] for p, s in states_of.items()}
                 read = site_readout(by_part, block.sites[i], block.ids, asked, parts)
                 found[site].append((cell.places(grid, site), read))
-    return {site: together(pieces, grid.shape_at(site)) for site, pieces in found.items()}
+    product_dtype = " and ".join(sorted(dtypes))
+    return {
+        site: replace(
+            together(pieces, grid.shape_at(site)), kernel=kernel, product_dtype=product_dtype
+        )
+        for site, pieces in found.items()
+    }
 
 
 def _sets(
@@ -167,6 +185,9 @@ def _block(
             "readout: got states that are not finite, expected numbers (a rank against NaN would "
             "be 1). Did the model overflow? Load it in float32 or bfloat16."
         )
+    if not torch.is_grad_enabled():
+        states, *rest = unembedding.as_multiplied(states, *([] if final is None else [final]))
+        final = rest[0] if rest else None
     own: dict[Site, Tensor | None] = {
         site: None if s is None else _of_cell(s, cell, site) for site, s in sets.items()
     }
@@ -182,7 +203,7 @@ def _block(
         )
         for site, s in own.items()
     ]
-    block = Block(states, final, ids, sites, unembedding.rows(ids).logits(states))
+    block = Block(states, final, ids, sites, unembedding.rows(ids, states.dtype).logits(states))
     for site in sites:
         site.find_best(block.target_logits)
     return block

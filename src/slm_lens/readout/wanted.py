@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from slm_lens.readout._device import Kernel
+
 Statistic = Literal["rank", "log_prob", "mass", "entropy", "kl", "top_k"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
@@ -89,6 +91,9 @@ class Readout:
         entropy: of the softmax over the subset, in nats.
         kl: ``KL(final || these)`` of the softmax over the subset, in nats.
         top_k: the highest tokens of the subset.
+        kernel: what made the statistics, "tiled" or "triton": speed, and rounding at most.
+        product_dtype: dtype in which states and unembedding were multiplied; sums are float32 or
+            wider either way.
     """
 
     rank: Mapping[str, Int[Tensor, "*rows n_targets"]]
@@ -97,6 +102,8 @@ class Readout:
     entropy: Mapping[str, Float[Tensor, "*rows"]]
     kl: Mapping[str, Float[Tensor, "*rows"]]
     top_k: Mapping[str, TopK]
+    kernel: Kernel = "tiled"
+    product_dtype: str = "float32"
 
 
 def target_sets(

@@ -270,7 +270,7 @@ def test_differences_by_hand():
     assert rows["frequency_matched"]["difference"] == pytest.approx(-0.55)
     assert rows["frequency_matched"]["n_words"] == 2
     # Two utterances of the same sign: two of four flips are as far from 0.
-    assert rows["random"]["p"] == pytest.approx(0.5)
+    assert rows["random"]["p_value"] == pytest.approx(0.5)
     assert "random_text" not in rows
 
 

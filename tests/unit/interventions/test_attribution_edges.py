@@ -332,11 +332,11 @@ def test_another_reader_of_the_normed_stream_is_refused(model):
 @pytest.mark.usefixtures("untyped")
 def test_what_cannot_be_scored_is_refused(model):
     from slm_lens.interventions.attribution.edges import attribute_edges
-    from slm_lens.interventions.metrics import rank
+    from slm_lens.interventions.metrics import answer_rank
 
     pair = whole_pair()
     with pytest.raises(ValueError, match="got the metric 'rank', which has no gradients"):
-        attribute_edges(model, [pair], rank())
+        attribute_edges(model, [pair], answer_rank())
     with pytest.raises(ValueError, match="attribute_edges: got at='word', expected one of"):
         attribute(model, [pair], at="word")
     with pytest.raises(ValueError, match="attribute_edges: got steps=0"):

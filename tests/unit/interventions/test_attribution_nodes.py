@@ -426,7 +426,7 @@ def test_a_plain_bridge_is_scored_as_well():
 @pytest.mark.usefixtures("untyped")
 def test_what_cannot_be_scored_is_refused(model):
     from slm_lens.interventions.attribution.nodes import attribute_nodes
-    from slm_lens.interventions.metrics import log_prob, rank
+    from slm_lens.interventions.metrics import log_prob
 
     pair = whole_pair()
 
@@ -434,7 +434,9 @@ def test_what_cannot_be_scored_is_refused(model):
         with pytest.raises(ValueError, match=message):
             attribute_nodes(of, list(pairs), metric or log_prob(), **options)
 
-    refused("got the metric 'rank', which has no gradients", metric=rank())
+    from slm_lens.interventions.metrics import answer_rank
+
+    refused("got the metric 'rank', which has no gradients", metric=answer_rank())
     refused("expected at least one, each with a name", pairs=())
     refused("expected at least one, each with a name", pairs=(pair, pair))
     refused("got fit='bend', expected one of", fit="bend")

@@ -15,6 +15,7 @@ def weights(hf_model):
 
 def test_a_contrast_by_hand(model, hf_model, utterances):
     from slm_lens.interventions.directions import contrast
+    from slm_lens.interventions.site import Site
 
     def mean(sequence, span):
         with torch.no_grad():
@@ -29,6 +30,12 @@ def test_a_contrast_by_hand(model, hf_model, utterances):
     assert np.abs(found.vectors[1].numpy() - by_hand).max() < 1e-5
     assert found.vectors.shape == (4, 16)
     assert found.wanted.shape == (3, 4, 16)
+    for site, layer in ((Site("resid_pre", 1), 1), (Site("resid_post", 0), 1)):
+        assert torch.equal(found.at(site), found.vectors[layer])
+    assert torch.equal(found.at(Site("resid_post", 2)), found.vectors[3])
+    for site in (Site("resid_post", 3), Site("resid_pre", 3), Site("attn_out", 1)):
+        with pytest.raises(ValueError, match=r"Contrast\.at: got L\d .*, expected resid_pre or"):
+            found.at(site)
 
 
 def test_word_directions_are_rows_times_the_gain_of_the_final_norm(model, hf_model):

@@ -127,7 +127,7 @@ def test_tables_by_hand(model, runs, heads):
     # Three runs: of the eight flips of signs, those with a mean at least as far from 0.
     signs = np.array(np.meshgrid([1, -1], [1, -1], [1, -1])).reshape(3, -1).T
     p = (np.abs((signs * together).mean(1)) >= abs(together.mean()) - 1e-12).mean()
-    assert effects["all"]["p"] == pytest.approx(p)
+    assert effects["all"]["p_value"] == pytest.approx(p)
 
 
 @pytest.mark.usefixtures("untyped")

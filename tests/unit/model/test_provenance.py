@@ -36,9 +36,10 @@ FACTS = {"provenance": PLAIN, "n_layers": 3, "words": {"é": 1}}
                 "attention": "sdpa",
                 "forward": "fast",
                 "adapter": "lora (merged)",
+                "kernel": "triton",
             },
             "sims, Qwen2ForCausalLM, bfloat16, sdpa attention, fast forward, "
-            "adapter lora (merged), compatibility mode off",
+            "adapter lora (merged), compatibility mode off, triton readout",
         ),
         (
             {"compatibility_mode": True, "random_weights_seed": 0},
@@ -69,6 +70,7 @@ def test_in_words(changes, words):
         ("weights_processed", True, "weights_processed True instead of False"),
         ("name", "another", None),
         ("family", "another", None),
+        ("kernel", "triton", None),  # rounding only
         ("architecture", "another", None),
         ("adapter", "another", None),
         ("random_weights_seed", 3, None),

@@ -1,0 +1,154 @@
+"""Effects of interventions: a table on the terminal; table, facts and figure in a folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+from rich.table import Table
+
+from slm_lens._console import make_console
+from slm_lens.interventions.patching_result import Patching
+from slm_lens.interventions.tracing_result import Tracing
+from slm_lens.model.provenance import Provenance
+from slm_lens.views.effects_figure import effects_heat_map
+from slm_lens.views.phases_figure import save_figure
+
+_SMALL = "left out whose clean and corrupted run hardly differ"
+
+
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """Means by layer and role, and how they are called."""
+
+    file: str
+    title: str
+    short_title: str
+    label: str
+    summary: pl.DataFrame
+
+
+def report_patching(patching: Patching, counted: str, out: Path) -> None:
+    """Write what was patched, and print its means over pairs.
+
+    Args:
+        patching: the result.
+        counted: how many pairs there are, in words.
+        out: gets ``patching.parquet``, ``patching.json``, and where there is one number for each
+            layer and role ``patching_{metric}.png`` and ``.svg``.
+    """
+    patching.write(out)
+    panels = []
+    for name in patching.table["metric"].unique(maintain_order=True).to_list():
+        value = _value(patching, name)
+        summary = patching.summary(name, value=value, small="leave_out")
+        panels.append(_Panel(f"patching_{name}", f"{value} of {name}", name, value, summary))
+    kinds = ", ".join(patching.table["kind"].unique(maintain_order=True).to_list())
+    title = (
+        f"{patching.direction} of {kinds}, at {patching.at}, fit {patching.fit}; "
+        f"{patching.table['pair'].n_unique()} pairs; {counted}"
+    )
+    files = ["patching.parquet", "patching.json"]
+    _report(panels, title, patching.provenance, patching.engine, "pairs", out, files)
+
+
+def report_tracing(tracing: Tracing, counted: str, out: Path) -> None:
+    """Write what was traced, and print its means over prompts.
+
+    Args:
+        tracing: the result.
+        counted: how many pairs the prompts come from, in words.
+        out: gets ``tracing.parquet``, ``tracing.json``, and ``tracing_{metric}_{modality}.png``
+            and ``.svg``.
+    """
+    tracing.write(out)
+    panels = []
+    for name in tracing.table["metric"].unique(maintain_order=True).to_list():
+        totals = tracing.summary(name, value="total_effect", by=())
+        for (modality,), summary in tracing.summary(name).group_by("modality", maintain_order=True):
+            total = _cell(totals.filter(modality=modality).row(0, named=True))
+            short = f"{name}, {modality}"
+            title = f"{short} (total effect {total})"
+            file = f"tracing_{name}_{modality}"
+            panels.append(_Panel(file, title, short, "effect", summary))
+    sigma = ", ".join(f"{m} {s:.3g}" for m, s in tracing.sigma.items())
+    severed = "" if tracing.severed is None else f", {tracing.severed} severed"
+    title = (
+        f"average indirect effect of {tracing.kind}, window {tracing.window}{severed}; noise "
+        f"{sigma}, {tracing.n_samples} samples; {tracing.n_left_out} of {len(tracing.prompts)} "
+        f"prompts left out that the model does not answer; {counted}"
+    )
+    files = ["tracing.parquet", "tracing.json"]
+    _report(panels, title, tracing.provenance, tracing.engine, "prompts", out, files)
+
+
+def effects_table(summary: pl.DataFrame) -> Table:
+    """Means with their intervals, layers down and roles across.
+
+    Args:
+        summary: as `Patching.summary` and `Tracing.summary` give it, by role.
+
+    Returns:
+        A table for the terminal.
+    """
+    roles = summary["role"].unique(maintain_order=True).to_list()
+    wanted = ("source_layer", "layer", "head")
+    keys = [c for c in wanted if c in summary.columns and not _is_of_no_use(summary, c)]
+    table = Table(*keys, *roles)
+    for key, group in summary.group_by(keys, maintain_order=True):
+        cells = {row["role"]: _cell(row) for row in group.iter_rows(named=True)}
+        table.add_row(*map(str, key), *(cells.get(role, "") for role in roles))
+    return table
+
+
+def _counted(summary: pl.DataFrame, examples: str) -> str:
+    """What was averaged over."""
+    n, n_left_out = summary[f"n_{examples}"], summary["n_left_out"].max()
+    shown = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    left_out = f"; {n_left_out} {_SMALL}" if n_left_out else ""
+    return f"Mean over {shown} {examples} [95 % interval]{left_out}"
+
+
+def _report(
+    panels: Sequence[_Panel],
+    title: str,
+    provenance: Provenance | None,
+    engine: str,
+    examples: str,
+    out: Path,
+    files: list[str],
+) -> None:
+    assert provenance is not None  # without it nothing was written
+    console = make_console()
+    console.print(f"{provenance.name}: {title}", soft_wrap=True)
+    console.print(f"{provenance.in_words()}; {engine}", soft_wrap=True)
+    for panel in panels:
+        console.print(f"\n{panel.title}", soft_wrap=True)
+        console.print(effects_table(panel.summary))
+        console.print(_counted(panel.summary, examples), soft_wrap=True)
+        is_map = not panel.summary.select("layer", "role").is_duplicated().any()
+        if is_map and panel.summary["estimate"].is_finite().any():
+            figure = effects_heat_map({panel.short_title: panel.summary}, label=panel.label)
+            save_figure(figure, out / panel.file)
+            files += [f"{panel.file}.png", f"{panel.file}.svg"]
+    console.print(f"Wrote {out}/{', '.join(files)}.", soft_wrap=True)
+
+
+def _value(patching: Patching, metric: str) -> Literal["recovery", "effect"]:
+    """The share of the difference where there is one to divide by."""
+    rows = patching.table.filter(metric=metric)
+    gap = (rows["clean"] - rows["corrupted"]).abs()
+    return "effect" if gap.null_count() or not (gap >= 1e-3).any() else "recovery"
+
+
+def _is_of_no_use(summary: pl.DataFrame, column: str) -> bool:
+    if column == "source_layer":
+        return bool((summary["source_layer"] == summary["layer"]).all())
+    return column == "head" and summary["head"].null_count() == len(summary)
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    if row["low"] is None:
+        return f"{row['estimate']:.3f}"
+    return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
