@@ -21,4 +21,5 @@
 | `ablate_words.py`, `word_ablation.py` | speech without the text that is latent in it |
 | `head_roles.py` | where heads look from the end of a word |
 | `head_ablation.py` | what is lost without some heads |
+| `attribution/` | scores of nodes and edges from one gradient; paths, circuits, parts of logits |
 """

@@ -46,6 +46,7 @@ def by_label(found, pair=0):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [written_out_model, gpt2_bridge])
 def test_scores_are_those_of_transformer_lens(make):
     from transformer_lens.tools.analysis import attribution_patching as theirs
@@ -177,6 +178,7 @@ def test_the_edges_out_of_a_writer_sum_to_its_node_score(make):
         torch.testing.assert_close(scores, nodes[row], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_edges_out_of_the_embeddings_sum_to_the_difference_of_the_metric():
     """As for nodes: measured 0.017 of -2.47 at 50 steps, with the other sign at the other end."""
     model, pair = exact_model(2), whole_pair(seed=4)
@@ -214,6 +216,7 @@ def test_vectors_that_do_not_fit_are_computed_again(model):
     assert torch.equal(kept.scores[0], again.scores[0])
 
 
+@pytest.mark.slow
 def test_the_table_of_the_largest_has_what_really_happens(model):
     pairs = [unequal_pair(), whole_pair()]
     found = attribute(model, pairs, at="words")
@@ -239,6 +242,7 @@ def test_the_table_of_the_largest_has_what_really_happens(model):
         model.set_use_hook_mlp_in(False)
 
 
+@pytest.mark.slow
 def test_the_largest_edges_of_all_pairs_make_a_circuit(model):
     found = attribute(model, [unequal_pair(), whole_pair()], at="roles")
     circuit = found.circuit(20)
@@ -250,6 +254,9 @@ def test_the_largest_edges_of_all_pairs_make_a_circuit(model):
         if found.graph.edges[w, r]
     }
     assert [sizes[edge] for edge in circuit] == sorted(sizes.values(), reverse=True)[:20]
+    everything = found.circuit(190)
+    assert len(set(everything)) == 190
+    assert found.graph.mask(everything, "a test").equal(found.graph.edges)
     top = found.top(model, 500)
     row = top.filter(writer="embed", reader="L0G1 v", role="changed").row(0, named=True)
     assert (row["n_pairs"], row["pair"]) == (2, None)

@@ -103,6 +103,7 @@ def all_paths():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", [whole_pair(), unequal_pair()], ids=lambda pair: pair.name)
 @pytest.mark.parametrize("make", [gqa_model, granite_bridge, opt_bridge])
 def test_paths_are_those_of_the_definition(make, pair):

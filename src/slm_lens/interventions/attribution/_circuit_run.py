@@ -1,5 +1,7 @@
 """Runs in which each reader's input is rebuilt from the writers whose edges are kept."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -81,45 +83,53 @@ class CircuitRuns:
         """Rebuild the inputs of a block's readers, and keep what its writers write."""
         block, readers = f"blocks.{layer}", self._graph.readers_of(layer)
         attention = cast(Any, self._model.get_submodule(f"{block}.attn"))
-        norm = cast(Any, self._model.get_submodule(f"{block}.ln1"))
-        n_heads = len(attention.W_Q)
-        n_groups = len(attention.W_K)
-        first = readers.start
+        n_heads, n_groups = len(attention.W_Q), len(attention.W_K)
+        keys = readers.start + n_heads
+        values = keys + n_groups
 
-        def project(first: int, weight: Tensor, bias: Tensor | None) -> Any:
-            def hook(activation: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (given by name)
-                base = self._cut[f"{block}.hook_resid_pre"].float()
-                inputs = base + live.sums(slice(first, first + len(weight)))
-                made = torch.einsum("hpd,hde->phe", norm(inputs.to(activation)), weight)
-                return (made if bias is None else made + bias)[None].to(activation)
-
-            return hook
-
-        def into_mlp(activation: Tensor, hook: Any) -> Tensor:  # noqa: ARG001
+        def into_mlp(activation: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (given by name)
             base = self._cut[f"{block}.hook_resid_mid"].float()
             return (base + live.sums(slice(readers.stop - 1, readers.stop))).to(activation)
 
         def heads(activation: Tensor, hook: Any) -> None:  # noqa: ARG001
             change = activation[0] - self._cut[f"{block}.attn.hook_z"]
+            first = self._graph.writers_of(layer).start
             for head in range(n_heads):
-                live.keep(
-                    self._graph.writers_of(layer).start + head,
-                    lambda head=head: head_vectors(self._model, change, layer, head)[0],
-                )
+                live.keep(first + head, partial(self._vector, change, layer, head))
 
         def mlp(activation: Tensor, hook: Any) -> None:  # noqa: ARG001
             change = (activation[0] - self._cut[f"{block}.hook_mlp_out"]).float()
             live.keep(self._graph.writers_of(layer).stop - 1, lambda: change)
 
-        keys = first + n_heads
+        weights = ((readers.start, attention.W_Q), (keys, attention.W_K), (values, attention.W_V))
+        biases = (attention.b_Q, attention.b_K, attention.b_V)
+        projected = [
+            (f"{block}.attn.hook_{name}", self._projecting(layer, live, first, weight, bias))
+            for name, (first, weight), bias in zip("qkv", weights, biases, strict=True)
+        ]
         return [
-            (f"{block}.attn.hook_q", project(first, attention.W_Q, attention.b_Q)),
-            (f"{block}.attn.hook_k", project(keys, attention.W_K, attention.b_K)),
-            (f"{block}.attn.hook_v", project(keys + n_groups, attention.W_V, attention.b_V)),
+            *projected,
             (f"{block}.attn.hook_z", heads),
             (f"{block}.hook_resid_mid", into_mlp),  # the input of the second norm, off the stream
             (f"{block}.hook_mlp_out", mlp),
         ]
+
+    def _vector(self, z: Tensor, layer: int, head: int) -> Float[Tensor, "pos d_model"]:
+        return head_vectors(self._model, z, layer, head)[0]
+
+    def _projecting(
+        self, layer: int, live: "_Live", first: int, weight: Tensor, bias: Tensor | None
+    ) -> Callable[..., Tensor]:
+        """Queries, keys or values of rebuilt inputs, of which `first` is the first reader."""
+        norm = cast(Any, self._model.get_submodule(f"blocks.{layer}.ln1"))
+
+        def project(activation: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (given by name)
+            base = self._cut[f"blocks.{layer}.hook_resid_pre"].float()
+            inputs = base + live.sums(slice(first, first + len(weight)))
+            made = torch.einsum("hpd,hde->phe", norm(inputs.to(activation)), weight)
+            return (made if bias is None else made + bias)[None].to(activation)
+
+        return project
 
 
 class _Live:
