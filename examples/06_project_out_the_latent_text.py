@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Does the prediction of speech need the latent text?
-# One claim: while the model hears a word, middle layers hold the word's text token. Here the
-# unembedding rows of that token are projected out of the residual stream at the word's positions,
-# one layer at a time, and the units that really follow in the next word are scored. Two controls
-# take out as much: random directions, and the rows of other words that are as frequent.
+# One claim to test: middle layers hold the text token of the word that is heard, and the speech
+# that follows depends on it. The directions that the final norm and the unembedding read for that
+# token are projected out of the residual stream from the word on, one layer at a time, and the
+# units that really follow are scored. Two controls take out as many directions: random ones, and
+# those of other words that are as frequent.
 
 # %%
 import argparse
@@ -14,23 +15,50 @@ import polars as pl
 import slm_lens
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--model", default="organism", help="or 'organism-control'")
-parser.add_argument("--tiny", action="store_true", help="two clips, without intervals")
+parser.add_argument("--tiny", action="store_true", help="two clips of one model, one draw")
 parser.add_argument("--figure", type=Path, help="where to save the figure, without suffix")
 options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 
+# %% [markdown]
+# The organism, and the control that was taught to write what it hears: in it the latent text is
+# certain to be there, at layer 3.
+
 # %%
-model = slm_lens.load(options.model)
-clips = slm_lens.read_utterances(model, "held-out")
-ablation = slm_lens.ablate_words(
-    model,
-    clips[:2] if options.tiny else clips,
-    policy=model.word_policy,
-    until="end",
-    n_draws=1 if options.tiny else 5,
-    n_bootstrap=20 if options.tiny else 1000,
-)
-effects, differences = ablation.effects(), ablation.differences()
-with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, float_precision=3):
-    print(effects)
-    print(differences)
+panels: dict[str, dict[str, pl.DataFrame]] = {}
+of_word: dict[str, pl.DataFrame] = {}
+for name in ("organism",) if options.tiny else ("organism", "organism-control"):
+    model = slm_lens.load(name)
+    clips = slm_lens.read_utterances(model, "held-out")
+    ablation = slm_lens.ablate_words(
+        model,
+        clips[:2] if options.tiny else clips[:12],
+        policy=model.word_policy,
+        until="end",
+        n_draws=1 if options.tiny else 3,
+        n_bootstrap=20 if options.tiny else 1000,
+    )
+    after = ablation.effects().filter(metric="units_after")
+    panels[name] = {
+        directions.replace("_", " "): after.filter(directions=directions)
+        for directions in ("word", "random", "frequency_matched")
+    }
+    of_word[name] = ablation.differences().filter(
+        metric="units_after", directions="word", control="frequency_matched"
+    )
+if options.figure is not None:
+    figure = slm_lens.effects_curves(
+        panels, value="effect", label="change of log p of later units, nats"
+    )
+    slm_lens.save_figure(figure, options.figure)
+
+# %% [markdown]
+# The number: at which layer taking out the word costs most beyond other words of its frequency.
+
+# %%
+with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, float_precision=4):
+    for name, table in of_word.items():
+        print(name, table.select("layer", "difference", "low", "high", "p", "n_words"))
+        worst = table.row(table["difference"].arg_min() or 0, named=True)
+        print(
+            f"{name}, word minus matched words at layer {worst['layer']}: {worst['difference']:.4f}"
+        )

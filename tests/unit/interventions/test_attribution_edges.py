@@ -10,6 +10,8 @@ from tiny_pairs import (
     exact_model,
     gpt2_bridge,
     gqa_model,
+    granite_bridge,
+    opt_bridge,
     plain_bridge,
     unequal_pair,
     whole_pair,
@@ -155,11 +157,12 @@ def test_scores_are_derivatives_at_the_inputs_of_readers(steps, ends, parts):
         assert got == pytest.approx(sum(derivatives) / steps, abs=3e-4), (writer, reader)
 
 
-def test_the_edges_out_of_a_writer_sum_to_its_node_score(model):
+@pytest.mark.parametrize("make", [gqa_model, granite_bridge, opt_bridge])
+def test_the_edges_out_of_a_writer_sum_to_its_node_score(make):
     from slm_lens.interventions.attribution.nodes import attribute_nodes
     from slm_lens.interventions.metrics import logit_difference
 
-    pair = unequal_pair()
+    model, pair = make(), unequal_pair()
     edges = attribute(model, [pair], at="positions")
     nodes = attribute_nodes(model, [pair], logit_difference()).summed(0, "positions")
     sums = edges.scores[0].sum(1)
@@ -183,6 +186,14 @@ def test_edges_out_of_the_embeddings_sum_to_the_difference_of_the_metric():
     assert max(abs(total - difference) for total in sums) < 3e-2
     assert sum(sums) / 2 == pytest.approx(difference, abs=1e-3)
     assert both[0].method == "EAP-IG, 50 steps with the corrupted end"
+
+
+def test_half_precision_is_near(model):
+    """Measured: 0.02 of the largest score."""
+    pair = unequal_pair()
+    whole = attribute(model, [pair]).mean()
+    rounded = attribute(wrap(make_hf_model().bfloat16(), make_vocab()), [pair]).mean()
+    assert (rounded - whole).abs().max() < 0.1 * whole.abs().max()
 
 
 def test_places_are_sums_over_positions(model):

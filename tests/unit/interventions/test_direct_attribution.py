@@ -2,7 +2,18 @@
 
 import pytest
 import torch
-from tiny_pairs import ANSWER, FOIL, N_TEXT, N_UNITS, gpt2_bridge, gqa_model, sequence, units
+from tiny_pairs import (
+    ANSWER,
+    FOIL,
+    N_TEXT,
+    N_UNITS,
+    gpt2_bridge,
+    gqa_model,
+    granite_bridge,
+    opt_bridge,
+    sequence,
+    units,
+)
 from tiny_speech import make_utterances
 
 
@@ -102,6 +113,21 @@ def test_parts_are_those_of_transformer_lens(make):
     value = (logits[0, -1, ANSWER] - logits[0, -1, FOIL]).item()
     assert found.values.item() == pytest.approx(value, abs=2e-5)
     assert sum(scores.values()) == pytest.approx(value, abs=2e-5)
+
+
+@pytest.mark.parametrize("make", [gpt2_bridge, opt_bridge, granite_bridge])
+def test_parts_of_other_models_sum_up(make):
+    """Granite divides its logits after the unembedding; parts are what stands before."""
+    from slm_lens.interventions.attribution.logit_directions import logit_of_tokens
+    from slm_lens.sequence.utterance import Utterance
+
+    model, run = make(), sequence([N_TEXT + N_UNITS, *units(6, 1)])
+    found = divide(model, [Utterance("a", run)], logit_of_tokens(model, [ANSWER], [FOIL]))
+    logits = model(run.tokens[None])[0, -1].detach()
+    logits = logits * getattr(model.original_model.config, "logits_scaling", 1)
+    assert found.values.item() == pytest.approx((logits[ANSWER] - logits[FOIL]).item(), abs=2e-5)
+    heads = {(p.layer, p.head): s for p, s in zip(found.parts, found.scores[0], strict=True)}
+    torch.testing.assert_close(found.sources[0][2, 1].sum(), heads[2, 1])
 
 
 def test_heads_are_divided_by_what_they_read(model, utterances):

@@ -9,6 +9,8 @@ from tiny_pairs import (
     FOIL,
     gpt2_bridge,
     gqa_model,
+    granite_bridge,
+    opt_bridge,
     unequal_pair,
     whole_pair,
     written_out_model,
@@ -39,7 +41,7 @@ def measure(model, tokens, hooks=()):
 
 def writes(writer):
     if writer.kind == "embed":
-        return "hook_embed"
+        return "blocks.0.hook_resid_pre"  # with learned positions, where there are such
     return f"blocks.{writer.layer}." + ("attn.hook_z" if writer.kind == "head" else "hook_mlp_out")
 
 
@@ -102,7 +104,9 @@ def all_paths():
 
 
 @pytest.mark.parametrize("pair", [whole_pair(), unequal_pair()], ids=lambda pair: pair.name)
-def test_paths_are_those_of_the_definition(model, pair):
+@pytest.mark.parametrize("make", [gqa_model, granite_bridge, opt_bridge])
+def test_paths_are_those_of_the_definition(make, pair):
+    model = make()
     found = send(model, [pair], all_paths())
     for (senders, receivers), effect in zip(found.paths, found.effects[0].tolist(), strict=True):
         expected = in_two_runs(model, pair, senders, receivers)

@@ -32,11 +32,53 @@ def gpt2_bridge() -> Any:
         sizes: dict[str, Any] = {"vocab_size": D_VOCAB, "n_embd": 16, "n_layer": 3, "n_head": 4}
         config = GPT2Config(**sizes, initializer_range=0.3)
         config._attn_implementation = "eager"
-        hf = GPT2LMHeadModel(config).eval()
-        for name, parameter in hf.named_parameters():
-            if "bias" in name:
-                parameter.data.normal_(0, 0.3)
-    return plain_bridge(hf)
+        return plain_bridge(_with_biases(GPT2LMHeadModel(config).eval()))
+
+
+def opt_bridge() -> Any:
+    """As TWIST: positions flattened within a block, attention that hooks do not see."""
+    from transformers import OPTConfig, OPTForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        config = OPTConfig(
+            vocab_size=D_VOCAB,
+            hidden_size=16,
+            word_embed_proj_dim=16,
+            ffn_dim=32,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            init_std=0.3,
+        )
+        config._attn_implementation = "eager"
+        return plain_bridge(_with_biases(OPTForCausalLM(config).eval()))
+
+
+def granite_bridge() -> Any:
+    """Grouped queries, and everything is scaled before it is added."""
+    from transformers import GraniteConfig, GraniteForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        config = GraniteConfig(
+            vocab_size=D_VOCAB,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            initializer_range=0.3,
+            residual_multiplier=0.5,
+        )
+        config._attn_implementation = "eager"
+        return plain_bridge(GraniteForCausalLM(config).eval())
+
+
+def _with_biases(hf):
+    for name, parameter in hf.named_parameters():
+        if "bias" in name:
+            parameter.data.normal_(0, 0.3)
+    return hf
 
 
 def plain_bridge(hf=None) -> Any:

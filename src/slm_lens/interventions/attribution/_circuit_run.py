@@ -48,9 +48,8 @@ class CircuitRuns:
         names = circuit_hooks(n_layers)
         target = record(model, task.target.tokens, names)
         self._cut = {n: task.moved(task.given[n], target[n]) for n in names}
-        changes = {n: target[n] - self._cut[n] for n in names}
-        require_sum(model, changes, changes[self._last], "faithfulness")
-        self._embedded = changes[EMBEDDED].float()
+        require_sum(model, target, target[self._last], "faithfulness")
+        self._embedded = (target[EMBEDDED] - self._cut[EMBEDDED]).float()
         self.nothing = task.value(self._cut[self._last])
         self.everything = task.value(target[self._last])
         rebuilt = self.final(graph.edges)

@@ -43,7 +43,7 @@ class PathRuns:
         inputs = [f"blocks.{layer}.{name}" for layer in range(n_layers) for name in inner]
         self._target = record(model, task.target.tokens, dict.fromkeys([*names, *inputs]))
         self._changes = {n: task.difference(task.given[n], self._target[n]) for n in names}
-        require_sum(model, self._changes, self._changes[last], "patch_paths")
+        require_sum(model, self._target, self._target[last], "patch_paths")
         self._runs = PatchedRuns(model, task.target.tokens)
         self._final = self._runs.states[-1, list(task.positions)]
         self.before = float(task.values(self._final[None])[0])
@@ -105,25 +105,32 @@ class PathRuns:
         block = f"blocks.{reader.layer}"
         stream = self._target[f"{block}.hook_resid_{'mid' if reader.kind == 'mlp' else 'pre'}"]
         rows = where.to(stream.device)
-        own, new = stream[rows], stream[rows] + change[rows].to(stream)
         if reader.kind == "mlp":
-            site, known = Site("mlp_out", reader.layer), self._target[f"{block}.hook_mlp_out"]
-            known = known[rows]
-        else:
-            site = Site(cast(Any, reader.kind), reader.layer, reader.head)
-            known = self._target[site.hook][rows, reader.head]
-        _require_same(read(self._model, reader, own), known, reader)
-        return [Patch(site, where, read(self._model, reader, new))]
+            made = self._mlp(reader.layer, stream + change.to(stream))
+            return [Patch(Site("mlp_out", reader.layer), where, made[rows])]
+        site = Site(cast(Any, reader.kind), reader.layer, reader.head)
+        known = self._target[site.hook][rows, reader.head]
+        _require_same(project(self._model, reader, stream[rows]), known, reader)
+        new = stream[rows] + change[rows].to(stream)
+        return [Patch(site, where, project(self._model, reader, new))]
+
+    def _mlp(self, layer: int, stream: Float[Tensor, "pos d_model"]) -> Tensor:
+        """Output of an MLP that reads another stream, from a run: not every MLP can be called."""
+        name = f"blocks.{layer}.hook_mlp_out"
+
+        def read(activation: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (given by name)
+            return stream[None].to(activation)
+
+        into = (f"blocks.{layer}.hook_resid_mid", read)  # the norm's input, off the stream
+        return record(self._model, self._task.target.tokens, [name], hooks=[into])[name]
 
 
 @torch.no_grad()
-def read(
+def project(
     model: DifferentiableModel, reader: StreamReader, stream: Float[Tensor, "n d_model"]
-) -> Float[Tensor, "n d_out"]:
-    """What a reader makes of states of the stream: a query, key or value, or an MLP's output."""
+) -> Float[Tensor, "n d_head"]:
+    """Query, key or value that a reader makes of states of the stream."""
     block = cast(Any, model.get_submodule(f"blocks.{reader.layer}"))
-    if reader.kind == "mlp":
-        return block.mlp(block.ln2(stream[None]))[0]
     weight = {"q": block.attn.W_Q, "k": block.attn.W_K, "v": block.attn.W_V}[reader.kind]
     bias = {"q": block.attn.b_Q, "k": block.attn.b_K, "v": block.attn.b_V}[reader.kind]
     made = block.ln1(stream[None])[0] @ weight[reader.head]
@@ -136,6 +143,6 @@ def _require_same(ours: Tensor, theirs: Tensor, reader: StreamReader) -> None:
     if not worst <= _TOLERANCE[theirs.dtype] * size:
         raise ValueError(
             f"patch_paths: {reader.label} makes of its own input what is off by {worst:.3g} of "
-            f"{size:.3g} from the run, expected a projection of the normed stream, or an MLP of "
-            "it. Does the model scale or gate it?"
+            f"{size:.3g} from the run, expected a projection of the normed stream. Does the "
+            "model scale it?"
         )

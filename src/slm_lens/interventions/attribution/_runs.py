@@ -3,10 +3,14 @@
 Gradients are those of the tensors that the model itself goes on with. A hook is handed that tensor
 where TransformerLens hands it over as it is; where it reshapes it (q, k, v, z) the model goes on
 with another one, so the hook gives back the reshaped one and the model goes on with that.
+
+The stream within a block is read by a norm and goes past it. Its hook, ``hook_resid_mid``, is the
+norm's input alone; what it and the way past it have together is the gradient of what the attention
+adds.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -16,8 +20,6 @@ from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.lens.jacobian import DifferentiableModel
 
 EMBEDDED = "blocks.0.hook_resid_pre"
-_RESHAPED = ("hook_q", "hook_k", "hook_v", "hook_z")
-
 Hook = tuple[str, Callable[..., Tensor | None]]
 
 
@@ -62,7 +64,7 @@ def record(
 def record_graph(
     model: DifferentiableModel,
     tokens: Int[Tensor, " pos"],
-    names: Iterable[str],
+    names: Collection[str],
     *,
     embedded: Float[Tensor, "pos d_model"] | None = None,
 ) -> dict[str, Tensor]:
@@ -78,6 +80,8 @@ def record_graph(
         Activation by the name of its hook.
     """
     kept: dict[str, Tensor] = {}
+    points = cast(Any, model).hook_dict
+    reshaped = {name: points[name].hook_conversion is not None for name in names}
 
     def leaf(activation: Tensor, hook: Any) -> Tensor:  # noqa: ARG001 (given by name)
         given = activation if embedded is None else embedded[None].to(activation)
@@ -86,7 +90,7 @@ def record_graph(
 
     def keep(name: str) -> Hook:
         def hook(activation: Tensor, hook: Any) -> Tensor | None:  # noqa: ARG001
-            if name.endswith(_RESHAPED):
+            if reshaped[name]:
                 kept[name] = activation.view_as(activation)
                 return kept[name]
             kept[name] = activation
@@ -112,6 +116,17 @@ def gradients(
 
     Returns:
         Gradient by the name of the activation.
+
+    Raises:
+        ValueError: the number does not depend on one of them.
     """
-    found = torch.autograd.grad(value, list(of.values()), retain_graph=retain_graph)
+    found = torch.autograd.grad(
+        value, list(of.values()), retain_graph=retain_graph, allow_unused=True
+    )
+    unused = [name for name, gradient in zip(of, found, strict=True) if gradient is None]
+    if unused:
+        raise ValueError(
+            f"attribution: got a model that does not go on with what its hooks {unused[:3]} see, "
+            "expected hooks on the way to the logits. Take other activations."
+        )
     return {name: gradient[0] for name, gradient in zip(of, found, strict=True)}

@@ -1,12 +1,13 @@
 """Where heads have their part of a logit difference from: position by position."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from slm_lens.interventions.attribution._runs import Hook, run
+from slm_lens.interventions.attribution._writers import output_weights
 from slm_lens.interventions.attribution.logit_directions import LogitDirection
 from slm_lens.lens.components import ComponentStack
 from slm_lens.lens.jacobian import DifferentiableModel
@@ -58,7 +59,7 @@ def head_sources(
     run(model, tokens, [hook for layer in range(n_layers) for hook in keep(layer)])
     found = []
     for layer in range(n_layers):
-        W_O = cast(Any, model.get_submodule(f"blocks.{layer}.attn")).W_O.detach().float()
+        W_O = output_weights(model, layer).float()
         n_heads, d_head, d_model = W_O.shape
         normed = heads.final_norm.of_summands(W_O.reshape(-1, 1, 1, d_model).to(rows[layer].device))
         written = (normed[:, 0, 0] @ direction.vector.to(normed.device)).view(n_heads, d_head)

@@ -123,7 +123,7 @@ def _scores(
     names = [*writer_hooks(n_layers), last]
     runs = TargetRuns(model, task, dict.fromkeys([*names, *graph_hooks(n_layers)]))
     differences = {name: task.difference(task.given[name], runs.own[name]) for name in names}
-    require_sum(model, differences, differences[last], "attribute_edges")
+    require_sum(model, runs.own, runs.own[last], "attribute_edges")
     vectors = _vectors(model, differences, len(graph.writers), memory_mb)
     total = torch.zeros(*graph.edges.shape, len(inside), device=differences[EMBEDDED].device)
     inside = inside.to(total.device)

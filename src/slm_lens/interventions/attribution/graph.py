@@ -7,6 +7,8 @@
 | MLP | its output | MLP | the stream behind the block's attention |
 | | | `logits` | the last stream |
 
+Learned positions (OPT, GPT-2) belong to `embed`, and are moved with it to other positions.
+
 The stream is a sum, so a reader's input is the sum of what was written before it, and an edge is
 one summand of one reader's input. A group of query heads shares its keys and values, so it reads
 once: k and v have as many readers as there are groups.

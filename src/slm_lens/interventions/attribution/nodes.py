@@ -131,9 +131,11 @@ def _scores(
     n_layers = model.cfg.n_layers
     names = list(dict.fromkeys([EMBEDDED, *(site.hook for site in nodes)]))
     changes = pattern_changes(model, task, nodes) if qk_fix else {}
-    wanted = [*names, *dict.fromkeys(change.hook for change in changes.values())]
+    sources = {name: _slope_of(name) for name in names}
+    sources |= {change.hook: change.hook for change in changes.values()}
     last = f"blocks.{n_layers - 1}.hook_resid_post"
-    runs = TargetRuns(model, task, dict.fromkeys([*wanted, last, *_added(n_layers)]))
+    wanted = list(dict.fromkeys(sources.values()))
+    runs = TargetRuns(model, task, dict.fromkeys([*names, *wanted, last, *_added(n_layers)]))
     differences = {n: task.difference(task.given[n], runs.own[n]) for n in names}
     found = []
     for part in parts:
@@ -141,13 +143,19 @@ def _scores(
         measured = task.measure(graph[last][0])
         for layer in range(n_layers) if grad_drop else [None]:
             with _no_gradient_through(graph, layer):
-                slopes = gradients(measured, {n: graph[n] for n in wanted}, retain_graph=True)
+                given = gradients(measured, {n: graph[n] for n in wanted}, retain_graph=True)
+            slopes = {name: given[source] for name, source in sources.items()}
             slopes |= {n: torch.zeros_like(slopes[n]) for n in _added_by(layer) if n in slopes}
             found.append(_contract(nodes, differences, slopes, changes))
     scores = torch.stack(found)
     if not grad_drop:
         scores = scores.mean(0, keepdim=True)
     return scores, task.value(runs.own[last])
+
+
+def _slope_of(name: str) -> str:
+    """The hook whose gradient an activation has: within a block that of what attention adds."""
+    return name.replace("hook_resid_mid", "hook_attn_out")
 
 
 def _contract(

@@ -153,7 +153,7 @@ def _require_softmax(own: Mapping[str, Tensor], layers: Sequence[int]) -> None:
             raise ValueError(
                 f"attribute_nodes: the pattern of layer {layer} differs from the softmax of its "
                 f"scores by up to {worst:.3g}, expected at most {_TOLERANCE:g}. Does the model "
-                "have attention sinks? Leave qk_fix out."
+                "have attention sinks, or attention that hooks do not see? Leave qk_fix out."
             )
 
 
