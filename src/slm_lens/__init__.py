@@ -119,6 +119,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.phases_figure import phases_figure, save_figure
@@ -174,6 +175,7 @@ _MODULE_OF = {
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
     "SteeredGeneration": "interventions.steered_generation",
+    "SteeredPrompt": "studies.steer_prompt",
     "Steering": "interventions.steering",
     "StreamReader": "interventions.attribution.graph",
     "StreamSpec": "families.vocab_spec",
@@ -260,6 +262,7 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
+    "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
     "subject_noise": "interventions.traced_subjects",
@@ -323,6 +326,7 @@ __all__ = [
     "SpeechTextSequence",
     "SpeechTextVocab",
     "SteeredGeneration",
+    "SteeredPrompt",
     "Steering",
     "StreamReader",
     "StreamSpec",
@@ -409,6 +413,7 @@ __all__ = [
     "select_spoken_words",
     "sites",
     "specimen_files",
+    "steer_prompt",
     "steered",
     "study_phases",
     "subject_noise",

@@ -157,7 +157,9 @@ def subject_noise(
     for run in runs:
         embedded = _embeddings(model, run)[list(run.positions)]
         found.setdefault(modality_of(run, "subject_noise"), []).append(embedded.double().cpu())
-    sigma = {m: scale * float(torch.cat(rows).std()) for m, rows in sorted(found.items())}
+    sigma: dict[Modality, float] = {
+        m: scale * float(torch.cat(rows).std()) for m, rows in found.items()
+    }
     if not all(s > 0 for s in sigma.values()):
         raise ValueError(
             f"subject_noise: got embeddings whose noise would be {sigma}, expected some that vary. "

@@ -22,41 +22,39 @@ al. 2026, arXiv:2605.22170. Ours: noise for each modality, restoring all positio
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import polars as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.utilities.statistics import derive_generator
 
 from slm_lens._console import step_progress
 from slm_lens.interventions._activations import activations, streams
+from slm_lens.interventions._trace_places import (
+    TRACE_AT,
+    Place,
+    Severed,
+    TraceAt,
+    TraceKind,
+    Windows,
+    is_before,
+    places_of,
+    windows_of,
+)
 from slm_lens.interventions.measured_run import MeasuredRun, Meter, check_runs, provenance_of_runs
 from slm_lens.interventions.metrics import Metric, answer_probability, answer_rank
 from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
-from slm_lens.interventions.site import Site, is_stream, sites
-from slm_lens.interventions.traced_subjects import (
-    TRACE_ROLES,
-    modality_of,
-    role_of,
-    subject_noise,
-)
+from slm_lens.interventions.site import Site
+from slm_lens.interventions.traced_subjects import modality_of, subject_noise
 from slm_lens.interventions.tracing_result import PROMPTS, SCHEMA, Tracing
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 from slm_lens.sequence.word_span import MODALITIES, Modality
 
-TraceKind = Literal["resid_pre", "resid_mid", "resid_post", "mlp_out", "attn_out"]
-TRACE_KINDS: tuple[TraceKind, ...] = get_args(TraceKind)
-Severed = Literal["mlp_out", "attn_out"]
-SEVERED: tuple[Severed, ...] = get_args(Severed)
-TraceAt = Literal["roles", "positions", "subject", "all"]
-TRACE_AT: tuple[TraceAt, ...] = get_args(TraceAt)
-
-_WINDOW_SHARE = 5
-"""ROME: 10 of 48 layers."""
+_MOST_WAITING = 2**24
+"""Numbers of last-layer states that are kept, to be read together."""
 
 
 def causal_trace(
@@ -125,7 +123,7 @@ def causal_trace(
     named = {m.name: m for m in chosen}
     check_runs(prompts, named, "causal_trace")
     _check(prompts, chosen, at, unanswered, n_samples)
-    windows = _windows(model, kind, layers, window, severed)
+    windows = windows_of(model, kind, layers, window, severed)
     if sigma is None:
         sigma = subject_noise(model, prompts, scale=noise_scale)
     _check_sigma(prompts, sigma)
@@ -142,7 +140,7 @@ def causal_trace(
             provenance = provenance_of_runs(model, traced.clean)
             if kept:
                 noise = _noise(prompt, sigma, n_samples, seed, model.cfg.d_model)
-                rows += traced.rows(kind, windows, severed, _places(prompt, at), noise)
+                rows += traced.rows(kind, windows, severed, places_of(prompt, at), noise)
         show(len(prompts), "")
     if not rows:
         raise ValueError(
@@ -154,7 +152,7 @@ def causal_trace(
         prompts=pl.DataFrame(of_prompts, schema=PROMPTS, orient="row"),
         kind=kind,
         at=at,
-        window=len(windows.widest),
+        window=windows.size,
         severed=severed,
         sigma={str(m): float(s) for m, s in sigma.items()},
         n_samples=n_samples,
@@ -196,71 +194,6 @@ def _check_sigma(prompts: Sequence[MeasuredRun], sigma: Mapping[Modality, float]
             f"{sorted(needed)}, which the subjects are. Leave it out, or take "
             "subject_noise(model, prompts)."
         )
-
-
-@dataclass(frozen=True)
-class _Windows:
-    """Layers that are restored together, by the layer in their middle."""
-
-    of_layer: Mapping[int, range]
-    widest: range
-
-
-def _windows(
-    model: LensModel,
-    kind: str,
-    layers: Sequence[int] | None,
-    window: int | None,
-    severed: str | None,
-) -> _Windows:
-    """Which layers are restored for each one of the table."""
-    if kind not in TRACE_KINDS or severed not in (None, *SEVERED):
-        raise ValueError(
-            f"causal_trace: got kind={kind!r} and severed={severed!r}, expected one of "
-            f"{TRACE_KINDS} and None or one of {SEVERED}."
-        )
-    n_layers = int(model.cfg.n_layers)
-    if window is None:
-        window = 1 if is_stream(kind) else max(1, round(n_layers / _WINDOW_SHARE))
-    if not 1 <= window <= n_layers or (is_stream(kind) and window > 1):
-        raise ValueError(
-            f"causal_trace: got window={window} of {kind!r} in a model of {n_layers} layers, "
-            f"expected 1 to {n_layers}, and 1 for the residual stream, in which each layer holds "
-            "all that came before."
-        )
-    centres = [site.layer for site in sites(model, kind, layers=layers)]
-    below, above = window // 2, (window + 1) // 2
-    found = {c: range(max(0, c - below), min(n_layers, c + above)) for c in centres}
-    return _Windows(found, range(window))
-
-
-@dataclass(frozen=True, eq=False)
-class _Place:
-    """Positions that are restored together."""
-
-    label: str
-    role: str
-    position: int | None
-    positions: Int[Tensor, " n"]
-
-
-def _places(prompt: MeasuredRun, at: TraceAt) -> list[_Place]:
-    start, n = prompt.positions[0], len(prompt.sequence)
-    if at == "all":
-        return [_Place("<all>", "all", None, torch.arange(start, n))]
-    if at == "subject":
-        return [_Place("<subject>", "subject", None, torch.tensor(prompt.positions))]
-    roles = {p: role_of(prompt, p) for p in range(start, n)}
-    if at == "positions":
-        return [_Place(_label(prompt, p), r, p, torch.tensor([p])) for p, r in roles.items()]
-    of_role = {role: [p for p, r in roles.items() if r == role] for role in TRACE_ROLES}
-    return [_Place(f"<{r}>", r, None, torch.tensor(ps)) for r, ps in of_role.items() if ps]
-
-
-def _label(prompt: MeasuredRun, position: int) -> str:
-    """The word at a position, or the kind of its token."""
-    words = [w.word for w in prompt.sequence.words if w.start <= position < w.end]
-    return words[0] if words else f"<{prompt.sequence.kinds[position]}>"
 
 
 def _noise(
@@ -307,9 +240,9 @@ class _TracedPrompt:
     def rows(
         self,
         kind: TraceKind,
-        windows: _Windows,
+        windows: Windows,
         severed: Severed | None,
-        places: Sequence[_Place],
+        places: Sequence[Place],
         noise: Float[Tensor, "sample n_subject d_model"],
     ) -> Iterator[tuple[Any, ...]]:
         """Rows of the table, by layer, then place, then metric."""
@@ -333,9 +266,9 @@ class _TracedPrompt:
         self,
         noise: Float[Tensor, "n_subject d_model"],
         kind: TraceKind,
-        windows: _Windows,
+        windows: Windows,
         severed: Severed | None,
-        places: Sequence[_Place],
+        places: Sequence[Place],
         clean: Mapping[str, Tensor],
     ) -> tuple[Float[Tensor, " metric"], Float[Tensor, "cell metric"]]:
         """The metrics of one corrupted run, and of what is restored in it."""
@@ -347,19 +280,23 @@ class _TracedPrompt:
         cut = {} if severed is None else {i: Site(severed, i) for i in range(n_layers)}
         hooks = {site.hook for site in cut.values()}
         frozen = activations(self._model, self._tokens, hooks, "causal_trace", first_state=first)
-        found = []
+        found, waiting = list[Tensor](), list[Tensor]()
         for window in windows.of_layer.values():  # to hold the values of one layer alone
             back = [Site(kind, i) for i in window]
-            first_cut = window[0] + (not _is_before(kind, severed))
+            first_cut = window[0] + (not is_before(kind, severed))
             away = [site for i, site in cut.items() if i >= first_cut and site not in back]
             cells: list[Cell] = [
                 [_put(s, clean, place) for s in back] + [_put(s, frozen, place) for s in away]
                 for place in places
             ]
-            found.append(self._meter.measure(runs, cells))
+            waiting.append(runs.final_states(cells, self._meter.positions))
+            if sum(x.numel() for x in waiting) > _MOST_WAITING:
+                found.append(self._meter.read(torch.cat(waiting)))
+                waiting = []
+        found += [self._meter.read(torch.cat(waiting))] if waiting else []
         return base, torch.cat(found)
 
-    def _clean(self, kind: TraceKind, windows: _Windows) -> dict[str, Tensor]:
+    def _clean(self, kind: TraceKind, windows: Windows) -> dict[str, Tensor]:
         """Activations of the clean run, by hook."""
         known = streams(self.clean.states)
         hooks = {Site(kind, i).hook for window in windows.of_layer.values() for i in window}
@@ -367,13 +304,6 @@ class _TracedPrompt:
         return known | activations(self._model, self._tokens, inner, "causal_trace")
 
 
-def _is_before(kind: TraceKind, severed: Severed | None) -> bool:
-    """Whether what is restored comes before the severed output of the same layer."""
-    if severed == "mlp_out":
-        return kind in ("resid_pre", "resid_mid", "attn_out")
-    return kind == "resid_pre"
-
-
-def _put(site: Site, values: Mapping[str, Tensor], place: _Place) -> Patch:
+def _put(site: Site, values: Mapping[str, Tensor], place: Place) -> Patch:
     activation = values[site.hook]
     return Patch(site, place.positions, activation[place.positions.to(activation.device)])

@@ -1,6 +1,7 @@
 """``slm-lens patch`` and ``slm-lens trace``: their options, tables and files."""
 
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -212,3 +213,39 @@ def test_numbers():
 def test_metrics_have_the_names_of_the_command_line():
     metrics = metrics_of(list(MetricName))
     assert [m.name for m in metrics] == [str(name) for name in MetricName]
+
+
+def test_steer(tmp_path):
+    output = run(
+        "steer", "organism", "the zebra lives in the", "--toward", "village", "--away", "desert",
+        "--layer", "5", "--strengths", "0,1", "--out", tmp_path / "out", "--max-new-tokens", "4",
+        "--continue-in", "text", "--seed", "3", "--temperature", "0",
+    )  # fmt: skip
+    rows = [[c.strip() for c in r.split("│")[1:5]] for r in output.splitlines() if "│" in r]
+    assert [r[0] for r in rows] == ["0", "1"]
+    assert "toward village and away from desert at resid_post of layer 5" in output
+    found = slm_lens.SteeredPrompt.read(tmp_path / "out")
+    assert ["".join(labels).strip() for labels in found.table["labels"]] == [r[3] for r in rows]
+    assert names_in(tmp_path / "out") == ["steering.json", "steering.parquet"]
+    assert found.seed == 3
+
+
+def test_steer_a_sound_file_before_a_block(tmp_path):
+    from importlib.resources import files
+
+    sound = sorted(Path(str(files("slm_lens").joinpath("data", "held-out"))).glob("*.flac"))[0]
+    output = run(
+        "steer", "organism", sound, "--audio", "--toward", "text", "--layer", "2", "--before",
+        "--strengths", "1", "--start", "3", "--decay", "5", "--out", tmp_path,
+        "--max-new-tokens", "2",
+    )  # fmt: skip
+    assert "at resid_pre of layer 2, from position 3 on, fading over 5" in output
+    found = slm_lens.SteeredPrompt.read(tmp_path)
+    assert (found.kind, found.layer, found.start, found.decay) == ("resid_pre", 2, 3, 5)
+    assert found.n_prompt > 50
+
+
+def test_steer_refuses(tmp_path, capsys, monkeypatch):
+    given = ["steer", "organism", "the zebra", "--toward", "text", "--layer", "1", "--out"]
+    error = refused(capsys, monkeypatch, *given, tmp_path, "--strengths", "much")
+    assert "--strengths: got 'much', expected numbers such as 0,0.5,1" in error

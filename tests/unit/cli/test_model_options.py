@@ -46,14 +46,16 @@ def description(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("command", ["inspect", "encode", "phases", "patch", "trace", "convert"])
+@pytest.mark.parametrize(
+    "command", ["inspect", "encode", "phases", "patch", "trace", "steer", "convert"]
+)
 def test_every_command_that_loads_a_model_has_the_options(command):
     options = {"--text-tokenizer", "--vocab-spec", "--family", "--adapter", "--dtype"}
     if command != "convert":
         options |= {"--unit-tokenizer", "--device"}
     text = run(command, "--help")
     assert not [o for o in options if o not in text]
-    default = "float32" if command in ("phases", "patch", "trace") else "stored"
+    default = "float32" if command in ("phases", "patch", "trace", "steer") else "stored"
     assert f"[default: {default}]" in " ".join(text.split())
 
 

@@ -10,9 +10,7 @@ from slm_lens.interventions.tracing_result import SCHEMA as TRACED
 from slm_lens.model.provenance import Provenance
 from slm_lens.report.effects_report import report_patching, report_tracing
 
-PROVENANCE = Provenance(
-    "tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None, "hooked"
-)
+PROVENANCE = Provenance("tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None)
 
 
 def rows_of(output):

@@ -10,7 +10,7 @@ from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.model.provenance import Provenance
 
 PROVENANCE = Provenance(
-    "tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None, "hooked", ("a",)
+    "tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None, hooks=("a",)
 )
 ROWS = [
     ("a", "z", 1, 0, 1, "fox", "changed", 5, "kl", 0.0, 1.0, 0.25),

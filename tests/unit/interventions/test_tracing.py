@@ -8,10 +8,11 @@ import torch
 import traced_by_hand as by_hand
 from tiny_pairs import N_TEXT, N_UNITS, gpt2_bridge, gqa_model, make_hf_model, sequence, units
 
+from slm_lens.interventions._trace_places import TRACE_KINDS
 from slm_lens.interventions.measured_run import MeasuredRun
 from slm_lens.interventions.metrics import answer_probability, log_prob, next_unit_log_prob
 from slm_lens.interventions.traced_subjects import role_of, subject_noise
-from slm_lens.interventions.tracing import TRACE_KINDS, causal_trace
+from slm_lens.interventions.tracing import causal_trace
 from slm_lens.sequence.sequence import SpeechTextSequence
 
 N_LAYERS = 4
@@ -217,6 +218,14 @@ def test_metrics_and_their_spread_over_samples(hf, model, spoken):
         assert row["sample_sd"] == pytest.approx(spread, abs=1e-5)
     one = trace(model, [spoken], n_samples=1)
     assert one.table["sample_sd"].null_count() == len(one.table)
+
+
+def test_states_are_read_together_or_apart(model, spoken, monkeypatch):
+    together = trace(model, [spoken]).table
+    monkeypatch.setattr("slm_lens.interventions.tracing._MOST_WAITING", 0)
+    apart = trace(model, [spoken]).table
+    assert apart.drop("restored", "sample_sd").equals(together.drop("restored", "sample_sd"))
+    assert (apart["restored"] - together["restored"]).abs().max() < 1e-6
 
 
 def test_seeds(model, spoken, written):

@@ -10,7 +10,7 @@ from slm_lens.interventions.tracing_result import PROMPTS, SCHEMA, Tracing
 from slm_lens.model.provenance import Provenance
 
 PROVENANCE = Provenance(
-    "tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None, "hooked", ("a",)
+    "tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None, hooks=("a",)
 )
 
 
