@@ -63,7 +63,7 @@ def make_pair(size: Size) -> Any:
     ]
     whole = (0, size.n_positions)
     match = slm_lens.SpanMatch("<all>", "changed", whole, whole)
-    return slm_lens.RunPair("random", *runs, (ANSWER,), (FOIL,), (match,))
+    return slm_lens.RunPair("random", runs[0], runs[1], (ANSWER,), (FOIL,), (match,))
 
 
 def with_slm_lens(model: Any, pair: Any) -> Callable[[], list[float]]:

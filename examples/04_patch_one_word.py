@@ -34,8 +34,9 @@ print(facts.summary())
 # Denoising of the residual stream, and of what attention and the MLP add to it.
 
 # %%
-kinds = {"resid_pre": "residual stream", "attn_out": "attention", "mlp_out": "MLP"}
-kinds = {"resid_pre": "residual stream"} if options.tiny else kinds
+kinds: dict[slm_lens.SiteKind, str] = {"resid_pre": "residual stream"}
+if not options.tiny:
+    kinds |= {"attn_out": "attention", "mlp_out": "MLP"}
 tables = {
     title: slm_lens.patch_pairs(
         model, pairs, kind, metrics=[slm_lens.logit_difference()], at="roles"

@@ -26,6 +26,7 @@ options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 # %%
 panels: dict[str, dict[str, pl.DataFrame]] = {}
 of_word: dict[str, pl.DataFrame] = {}
+middle = 4  # of 8 blocks
 for name in ("organism",) if options.tiny else ("organism", "organism-control"):
     model = slm_lens.load(name)
     clips = slm_lens.read_utterances(model, "held-out")
@@ -33,7 +34,7 @@ for name in ("organism",) if options.tiny else ("organism", "organism-control"):
         model,
         clips[:1] if options.tiny else clips[:12],
         policy=model.word_policy,
-        layers=[model.cfg.n_layers // 2] if options.tiny else None,
+        layers=[middle] if options.tiny else None,
         until="end",
         n_draws=1 if options.tiny else 3,
         n_bootstrap=20 if options.tiny else 1000,
@@ -60,6 +61,5 @@ if options.figure is not None:
 with pl.Config(tbl_rows=-1, tbl_hide_dataframe_shape=True, float_precision=4):
     for name, table in of_word.items():
         print(name, table.select("layer", "difference", "low", "high", "p_value", "n_words"))
-middle = model.cfg.n_layers // 2
 difference = of_word["organism"].filter(layer=middle)["difference"].item()
 print(f"word minus matched words after block {middle}, nats: {difference:.4f}")

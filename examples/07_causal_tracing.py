@@ -25,7 +25,11 @@ options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 # %%
 model = slm_lens.load("organism")
 relations = ("home",) if options.tiny else slm_lens.RELATIONS
-kinds = {"resid_post": "stream", "mlp_out": "MLPs", "attn_out": "attention"}
+kinds: dict[slm_lens.TraceKind, str] = {
+    "resid_post": "stream",
+    "mlp_out": "MLPs",
+    "attn_out": "attention",
+}
 tables: dict[str, pl.DataFrame] = {}
 for modality in ("text", "speech"):
     pairs = slm_lens.organism_pairs(
@@ -42,8 +46,8 @@ for modality in ("text", "speech"):
             n_bootstrap=0 if options.tiny else 1000,
         )
         tables[f"{modality}: {title}"] = summary
-    n_left = traced.n_left_out
-    print(f"{modality}: {len(runs)} prompts, {n_left} not answered, noise {dict(traced.sigma)}")
+        left_out, noise = traced.n_left_out, dict(traced.sigma)
+        print(f"{modality}, {title}: {len(runs)} prompts, {left_out} not answered, noise {noise}")
 if options.figure is not None:
     figure = slm_lens.effects_heat_map(tables, label="share of the total effect", n_columns=3)
     slm_lens.save_figure(figure, options.figure)

@@ -106,7 +106,7 @@ def test_both_lenses_agree_and_end_in_the_models_own_ranks(run, hf_model):
     assert x["gap"] < 1e-5  # one rounding of a residual stream of size 10 is 1e-6
 
 
-def answer_odds(hf_model, pair, tokens, layer=None, state=None) -> float:
+def answer_odds(hf_model, pair, tokens, layer=None, state: Any = None) -> float:
     """Log odds of answer against foil; with the state before a block replaced, if given."""
 
     def replace(_block, args, kwargs):

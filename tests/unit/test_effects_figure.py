@@ -1,5 +1,7 @@
 """Figures of effects: their cells and lines are the rows of the tables."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -51,7 +53,7 @@ def test_curves_are_rows_with_their_bands():
         low=pl.col("estimate") - 0.1, high=pl.col("estimate") + 0.2
     )
     figure = effects_curves({"speech": {"word": rows, "random": rows}}, label="nats")
-    (ax,) = figure.axes
+    ax: Any = figure.axes[0]
     level, word, _ = ax.lines
     assert list(level.get_ydata()) == [0.0, 0.0]
     assert list(word.get_ydata()) == [1.0, 0.0]

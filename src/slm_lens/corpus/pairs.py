@@ -149,7 +149,9 @@ class _Reader:
     """Makes pairs of rows; a clip that several rows name is read once."""
 
     def __init__(self, model: HookedSLM, path: Path, match: Matching, policy: WordPolicy) -> None:
-        self.model, self.path, self.match, self.policy = model, path, match, policy
+        self.model, self.path = model, path
+        self.match: Matching = match
+        self.policy: WordPolicy = policy
         self.folder = path.resolve().parent
         self.options: dict[str, Any] = {}
         self._encoded: dict[Path, Any] = {}

@@ -3,6 +3,8 @@
 Tolerance: the engine resumes runs and attends through another kernel; measured at most 4e-6.
 """
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -284,14 +286,14 @@ def test_what_does_not_fit_is_refused(model, utterances):
     from slm_lens.sequence.utterance import Utterance
     from slm_lens.vocab import SpeechTextVocab
 
-    options = {"policy": "whole_word", "function_words": FUNCTION, "n_draws": 1}
+    options: dict[str, Any] = {"policy": "whole_word", "function_words": FUNCTION, "n_draws": 1}
     with pytest.raises(ValueError, match="ablate_words: got 0 runs with the repeated names"):
         ablate_words(model, [], **options)
     own = {"units_after": metrics.log_prob()}
     with pytest.raises(ValueError, match=r"further metrics with the names \['units_after'\]"):
         ablate_words(model, utterances[:2], metrics=own, **options)
     with pytest.raises(ValueError, match="n_draws=-1, expected names other than"):
-        ablate_words(model, utterances[:2], **(options | {"n_draws": -1}))
+        ablate_words(model, utterances[:2], **{**options, "n_draws": -1})
     with pytest.raises(ValueError, match="sites: got layer 3 of a model"):
         ablate_words(model, utterances[:2], layers=[3], **options)
     silent = SpeechTextSequence(utterances[0].sequence.tokens, utterances[0].sequence.kinds, ())

@@ -1,5 +1,7 @@
 """Ablations beside numpy and plain hooks."""
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -174,7 +176,7 @@ def test_what_does_not_fit_is_refused(model, utterances):
     ):
         with (
             pytest.raises(ValueError, match=message),
-            ablated(model, sites, how, reference=reference),
+            ablated(model, sites, cast(Any, how), reference=reference),
         ):
             pass
     with pytest.raises(ValueError, match="Projection: got rows whose products differ from 0 and 1"):

@@ -56,7 +56,8 @@ def test_with_layer_norm_a_direction_is_centred():
     )
     norm, rows = hf.transformer.ln_f, hf.lm_head.weight.detach().clone()
     with torch.no_grad():
-        norm.weight.uniform_(0.5, 2), norm.bias.uniform_(-1, 1)
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.uniform_(-1, 1)
     norm = torch.nn.LayerNorm(8, norm.eps)
     norm.load_state_dict(hf.transformer.ln_f.state_dict())
     bridge = wrap(hf.eval(), make_vocab())

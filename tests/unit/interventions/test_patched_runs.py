@@ -1,5 +1,7 @@
 """The engine: resumed, batched runs against whole runs with plain hooks, at every site."""
 
+from typing import Any
+
 import pytest
 import torch
 from tiny_speech import D_VOCAB, make_hf_model, make_vocab, wrap
@@ -208,7 +210,7 @@ def test_the_model_is_left_as_it_was(tiny, sources):
     assert tiny.plain_forward.why_not(tiny) is None
 
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": D_VOCAB,
     "hidden_size": 16,
     "intermediate_size": 32,

@@ -1,6 +1,7 @@
 """Patching pairs: identities, hand calculations, and transformer-lens' own sweep."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -81,8 +82,8 @@ def test_a_run_into_itself_changes_nothing(model, equal):
     for kind in ("resid_pre", "attn_out", "z", "pattern"):
         fit = "equal" if kind == "pattern" else "warp"
         result = patch_pairs(model, [same], kind, metrics=[log_prob()], at="positions", fit=fit)
-        effect = result.to_frame()["effect"].abs().max()
-        assert effect < 1e-4
+        effect = result.to_frame()["effect"].to_numpy()
+        assert np.abs(effect).max() < 1e-4
 
 
 def test_the_baselines_are_the_models_own(model, unequal):
@@ -147,8 +148,8 @@ def test_states_go_from_one_layer_to_another(model, equal):
 
 def llama():
     torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3}
+    heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
     return LlamaForCausalLM(
         LlamaConfig(vocab_size=D_VOCAB, **sizes, **heads, initializer_range=0.3)
     )
@@ -202,7 +203,7 @@ def test_our_result_becomes_theirs(model, equal, unequal):
         mixed.to_patching_result("log_prob")
 
 
-def made(rows, direction="denoising"):
+def made(rows, direction: Any = "denoising"):
     """A result with chosen numbers: (pair, role, clean, corrupted, patched)."""
     table = pl.DataFrame(
         [
@@ -271,14 +272,15 @@ def test_patterns_need_the_same_positions(model, equal, unequal):
     by_position = patch_pairs(
         model, [equal], "pattern", metrics=[log_prob()], at="positions", fit="equal", heads="each"
     )
-    assert by_position.to_frame()["effect"].abs().max() > 1e-3
+    assert np.abs(by_position.to_frame()["effect"].to_numpy()).max() > 1e-3
     with pytest.raises(ValueError, match="attention patterns of runs whose positions differ"):
         patch_pairs(model, [unequal], "pattern", metrics=[log_prob()])
 
 
 @pytest.mark.usefixtures("untyped")
 def test_what_does_not_fit_is_refused(model, equal, unequal):
-    patch = partial(patch_pairs, model, [equal], metrics=[log_prob()])
+    patch: Any = partial(patch_pairs, model, [equal], metrics=[log_prob()])
+    of: Any = sites
     with pytest.raises(ValueError, match=r"got the pairs \[\]"):
         patch_pairs(model, [], metrics=[log_prob()])
     with pytest.raises(ValueError, match=r"got the pairs \['equal', 'equal'"):
@@ -306,7 +308,7 @@ def test_what_does_not_fit_is_refused(model, equal, unequal):
     with pytest.raises(ValueError, match=r"within='speech' and the tokens \[1\] of \['text'\]"):
         patch_pairs(model, [equal], metrics=[log_prob(within="speech")])
     with pytest.raises(ValueError, match="got kind 'resid'"):
-        sites(model, "resid")
+        of(model, "resid")
     with pytest.raises(ValueError, match="got no site"):
         sites(model, "z", layers=[])
 

@@ -1,6 +1,7 @@
 """Continuations by strength, beside whole passes with plain hooks and a vector made by hand."""
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -83,14 +84,14 @@ def test_as_whole_passes_with_plain_hooks(
 
 
 def test_speech_is_the_opposite_of_text(model, prompt):
-    options = {"layer": 2, "max_new_tokens": 3}
+    options: dict[str, Any] = {"layer": 2, "max_new_tokens": 3}
     text = steer_prompt(model, prompt, "text", [3.0], **options).table["tokens"]
     speech = steer_prompt(model, prompt, "speech", [-3.0], **options).table["tokens"]
     assert text.to_list() == speech.to_list()
 
 
 def test_sampling_and_stopping(model, prompt):
-    options = {"layer": 2, "max_new_tokens": 8}
+    options: dict[str, Any] = {"layer": 2, "max_new_tokens": 8}
     found = [
         steer_prompt(model, prompt, "text", [0.0], temperature=1.0, seed=s, **options).table
         for s in (1, 1, 2)

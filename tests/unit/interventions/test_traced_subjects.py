@@ -1,5 +1,7 @@
 """Subjects of prompts, from pairs of runs."""
 
+from typing import Any
+
 import pytest
 from runs_by_hand import run
 
@@ -8,7 +10,7 @@ from slm_lens.interventions.pairs import RunPair
 from slm_lens.interventions.traced_subjects import subject_runs
 
 
-def pair(clean, corrupted, *, by="words", name="pair", answer=(1,), foil=(2,)):
+def pair(clean, corrupted, *, by: Any = "words", name="pair", answer=(1,), foil=(2,)):
     return RunPair(name, clean, corrupted, answer, foil, match_runs(clean, corrupted, by))
 
 
@@ -64,5 +66,6 @@ def test_a_clean_run_counts_once():
 
 
 def test_an_unknown_option_is_refused(untyped):  # noqa: ARG001
+    unknown: Any = "twice"
     with pytest.raises(ValueError, match=r"got repeated='twice', expected one of"):
-        subject_runs([], repeated="twice")
+        subject_runs([], repeated=unknown)

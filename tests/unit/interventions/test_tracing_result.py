@@ -2,6 +2,7 @@
 
 import json
 from itertools import product
+from typing import Any
 
 import polars as pl
 import pytest
@@ -102,7 +103,8 @@ def test_refused(untyped):  # noqa: ARG001
     traced = make(ROWS)
     with pytest.raises(ValueError, match=r"Tracing: got the metric 'rank', expected one of"):
         traced.recovery("rank")
-    for options in ({"value": "patched"}, {"by": ("layer",)}):
+    refused: list[dict[str, Any]] = [{"value": "patched"}, {"by": ("layer",)}]
+    for options in refused:
         with pytest.raises(ValueError, match=r"summary: got value=.* expected one of"):
             traced.summary(**options)
 
