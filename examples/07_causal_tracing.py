@@ -49,7 +49,8 @@ for modality in ("text", "speech"):
         left_out, noise = traced.n_left_out, dict(traced.sigma)
         print(f"{modality}, {title}: {len(runs)} prompts, {left_out} not answered, noise {noise}")
 if options.figure is not None:
-    figure = slm_lens.effects_heat_map(tables, label="share of the total effect", n_columns=3)
+    roles = ("subject_first", "subject_middle", "subject_last", "next", "further", "last")
+    figure = slm_lens.effects_heat_map(tables, label="share of the total effect", places=roles)
     slm_lens.save_figure(figure, options.figure)
 
 # %% [markdown]
