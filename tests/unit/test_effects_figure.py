@@ -57,10 +57,18 @@ def test_curves_are_rows_with_their_bands():
     level, word, _ = ax.lines
     assert list(level.get_ydata()) == [0.0, 0.0]
     assert list(word.get_ydata()) == [1.0, 0.0]
-    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["word", "random"]
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["word", "random"]
     heights = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.min() == pytest.approx(-0.1)
     assert heights.max() == pytest.approx(1.2)
+
+
+def test_panels_of_different_curves_have_their_own_keys():
+    rows = ONE.filter(role="end").with_columns(low=None, high=None)
+    figure = effects_curves({"x": {"a": rows}, "y": {"b": rows}})
+    keys = [ax.get_legend() for ax in figure.axes]
+    assert [[t.get_text() for t in key.get_texts()] for key in keys if key] == [["a"], ["b"]]
+    assert not figure.legends
 
 
 def test_what_cannot_be_drawn_is_refused():

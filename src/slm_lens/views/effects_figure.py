@@ -119,14 +119,20 @@ def effects_curves(
         width = min(_WIDE_INCHES, 0.5 + _PANEL_INCHES * len(panels))
         figure = Figure(figsize=(max(width, 3.35), _HEIGHT_INCHES), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        is_shared = len({tuple(curves) for curves in panels.values()}) == 1
         for ax, (title, curves) in zip(axes, panels.items(), strict=True):
             ax.axhline(level, color="#666666", lw=0.6, zorder=0)
             for i, (name, table) in enumerate(curves.items()):
                 _draw_curve(ax, table.sort("layer"), name, value, i)
             ax.set_title(title)
             ax.set_xlabel("layer")
-            ax.legend(frameon=False, handlelength=2.4, labelspacing=0.3)
+            if not is_shared:
+                ax.legend(frameon=False, handlelength=2.4, labelspacing=0.3)
         axes[0].set_ylabel(label)
+        if is_shared:
+            handles, names = axes[0].get_legend_handles_labels()
+            place: dict[str, Any] = {"loc": "outside upper center", "ncols": len(names)}
+            figure.legend(handles, names, frameon=False, handlelength=2.4, **place)
     return figure
 
 
