@@ -20,6 +20,20 @@ SequenceSource = (
 )
 
 
+def refuse_one(sequences: object, caller: str) -> None:
+    """Refuse a sequence where several are read: it has a length, and would be taken for a list.
+
+    Args:
+        sequences: what was given.
+        caller: the public function, to begin messages with.
+
+    Raises:
+        TypeError: it is one sequence.
+    """
+    if isinstance(sequences, SpeechTextSequence):
+        raise TypeError(f"{caller}: got one SpeechTextSequence, expected several. Give [sequence].")
+
+
 class ReaderState(TypedDict):
     """Where a reader is.
 
@@ -42,10 +56,11 @@ class SequenceReader:
         seed: of the order of sequences in memory.
 
     Raises:
-        TypeError: the source is an iterator, which is used up after one pass.
+        TypeError: the source is one sequence, or an iterator, which is used up after one pass.
     """
 
     def __init__(self, source: SequenceSource, seed: int) -> None:
+        refuse_one(source, "fit_tuned_lens")
         if isinstance(source, Iterator):
             raise TypeError(
                 f"fit_tuned_lens: got sequences as {type(source).__name__}, which can be read once "

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from slm_lens._console import step_progress
 from slm_lens.lens._fit_state import FitState
-from slm_lens.lens._sequence_reader import SequenceReader, SequenceSource
+from slm_lens.lens._sequence_reader import SequenceReader, SequenceSource, refuse_one
 from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions, FitSettings, check_fit, stalled
 from slm_lens.lens.lens_facts import TunedLensFacts
 from slm_lens.lens.logit_lens import LogitLens
@@ -79,7 +79,7 @@ def fit_tuned_lens(
         ValueError: no sequence or a setting out of range, no position of the wanted modality,
             patience without held-out sequences, a stream that gives other sequences than before,
             or a checkpoint of another fit.
-        TypeError: `sequences` can be read once only.
+        TypeError: `sequences` can be read once only, or is a single one.
 
     Source:
         Belrose et al. 2023, arXiv:2303.08112; stopping early is ours.
@@ -221,10 +221,15 @@ def lens_divergence(
         modality without positions.
 
     Raises:
-        ValueError: there is no sequence, or a lens is of another model.
-    """
-    if not sequences:
-        raise ValueError("lens_divergence: got no sequence, expected at least one.")
+        ValueError: there is no sequence, none at a time, or a lens is of another model.
+        TypeError: `sequences` is a single one.
+    """  # noqa: DOC502 (raised by refuse_one)
+    refuse_one(sequences, "lens_divergence")
+    if not sequences or batch_size < 1:
+        raise ValueError(
+            f"lens_divergence: got {len(sequences)} sequences and batch_size={batch_size}, "
+            "expected at least one sequence, and at least one at a time."
+        )
     for lens in lenses.values():
         lens.require_model(model, "lens_divergence")
     used = choose_forward(model, forward, "lens_divergence")

@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from slm_lens.lens._sequence_reader import refuse_one
 from slm_lens.lens.fit_settings import FIT_POSITIONS, FitPositions
 from slm_lens.lens.lens_facts import TunedLensFacts
 from slm_lens.lens.model import LensModel
@@ -73,15 +74,17 @@ def jacobian_lens(
     Raises:
         ValueError: an option out of range, no position that counts in any sequence, or a model
             that `residual_stack` refuses.
+        TypeError: `sequences` is a single one.
 
     Source:
         Gurnee et al. 2026; estimator and defaults as transformer-lens.
-    """
+    """  # noqa: DOC502 (raised by refuse_one)
     if positions not in FIT_POSITIONS or skip_first < 0 or dim_batch < 1:
         raise ValueError(
             f"jacobian_lens: got positions={positions!r}, skip_first={skip_first}, dim_batch="
             f"{dim_batch}; expected one of {FIT_POSITIONS}, at least 0 and at least 1."
         )
+    refuse_one(sequences, "jacobian_lens")
     lens = TunedLens(model)
     total = torch.zeros_like(lens.weight)
     n_sequences = n_positions = 0

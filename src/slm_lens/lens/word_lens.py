@@ -175,11 +175,16 @@ def word_lens(
             controls wanted for a single utterance, an option out of range,
             a lens of another model, or a model that `residual_stack` refuses.
 
-        TypeError: `lens` is no tuned lens.
+        TypeError: `lens` is no tuned lens, or the model knows no vocabulary.
 
     Source:
         Ours.
     """  # noqa: DOC502 (some raised by the functions it calls)
+    if not isinstance(model, SpeechTextModel):
+        raise TypeError(
+            f"word_lens: got a {type(model).__name__} that knows no vocabulary, expected one with "
+            "text, units and words. slm_lens.load(hf_model, vocab_spec=...) gives it."
+        )
     model.vocab.require_text("word_lens", model.provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size)
     if lens is not None and not isinstance(lens, TunedLens):

@@ -119,7 +119,14 @@ def target_sets(
 
     Raises:
         ValueError: no words, or words with different numbers of sets.
+        TypeError: token ids stand where sets of them are expected.
     """
+    if not all(isinstance(row, Sequence) and all(isinstance(x, Sequence) for x in row)
+               for row in sets):  # fmt: skip
+        raise TypeError(
+            f"target_sets: got {sets[:2]} ..., expected for each word a list of sets, each a list "
+            "of token ids: one set for each of two words is [[[3, 5]], [[8]]]."
+        )
     if not sets or len({len(row) for row in sets}) != 1:
         raise ValueError(
             f"target_sets: got words with {sorted({len(row) for row in sets})} target sets, "

@@ -190,3 +190,37 @@ class TestFiles:
         (tmp_path / "fit.pt").write_bytes(b"PK\x03\x04")
         with pytest.raises(ValueError, match=r"fit_tuned_lens: .*fit.pt cannot be read"):
             slm_lens.fit_tuned_lens(model, sequences, settings, **options)
+
+
+@pytest.mark.usefixtures("untyped")
+def test_one_sequence_is_no_list_of_them(model):
+    one: Any = make_utterances(1, 0)[0].sequence
+    lenses = {"logit": LogitLens(model)}
+    for read in (
+        lambda: slm_lens.fit_tuned_lens(model, one, progress=False),
+        lambda: slm_lens.jacobian_lens(model, one),
+        lambda: slm_lens.lens_divergence(model, lenses, one),
+    ):
+        with pytest.raises(TypeError, match=r"got one SpeechTextSequence.*Give \[sequence\]"):
+            read()
+    with pytest.raises(ValueError, match="got 1 sequences and batch_size=0"):
+        slm_lens.lens_divergence(model, lenses, [one], batch_size=0)
+
+
+@pytest.mark.usefixtures("untyped")
+def test_token_ids_are_no_sets_of_them(model, stack):
+    lens, spans = LogitLens(model), torch.tensor([[1, 3], [3, 5]])
+    for targets in ([3, 5], [[3], [5]]):
+        wrong = cast(Any, targets)
+        with pytest.raises(TypeError, match="expected for each word a list of sets"):
+            lens.readout_words(stack[:, 0], spans, "rank", targets=wrong)
+
+
+@pytest.mark.usefixtures("untyped")
+def test_words_need_a_vocabulary():
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    hf = make_hf_model()
+    plain: Any = build_bridge_from_module(hf, "Qwen2ForCausalLM", hf_config=hf.config).eval()
+    with pytest.raises(TypeError, match="got a TransformerBridge that knows no vocabulary"):
+        word_lens(plain, make_utterances(2, 0), **OPTIONS)
