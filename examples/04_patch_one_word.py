@@ -8,6 +8,7 @@
 # %%
 import argparse
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -34,7 +35,7 @@ print(facts.summary())
 # Denoising of the residual stream, and of what attention and the MLP add to it.
 
 # %%
-kinds: dict[slm_lens.SiteKind, str] = {"resid_pre": "residual stream"}
+kinds: dict[Any, str] = {"resid_pre": "residual stream"}
 if not options.tiny:
     kinds |= {"attn_out": "attention", "mlp_out": "MLP"}
 tables = {

@@ -8,6 +8,7 @@
 # %%
 import argparse
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -25,7 +26,7 @@ options, _ = parser.parse_known_args()  # a notebook has arguments of its own
 # %%
 model = slm_lens.load("organism")
 relations = ("home",) if options.tiny else slm_lens.RELATIONS
-kinds: dict[slm_lens.TraceKind, str] = {
+kinds: dict[Any, str] = {
     "resid_post": "stream",
     "mlp_out": "MLPs",
     "attn_out": "attention",

@@ -70,15 +70,15 @@ if TYPE_CHECKING:
         modality_mass,
         next_unit_log_prob,
     )
-    from slm_lens.interventions.pairs import RunPair
+    from slm_lens.interventions.pairs import RunPair, pair_of_tokens
     from slm_lens.interventions.patched_runs import Patch, PatchedRuns
     from slm_lens.interventions.patching import patch_pairs
     from slm_lens.interventions.patching_result import Patching
-    from slm_lens.interventions.site import Site, SiteKind, sites
+    from slm_lens.interventions.site import Site, sites
     from slm_lens.interventions.steered_generation import SteeredGeneration, generate_steered
     from slm_lens.interventions.steering import Steering, linear_decay, steered
     from slm_lens.interventions.traced_subjects import subject_noise, subject_runs
-    from slm_lens.interventions.tracing import TraceKind, causal_trace
+    from slm_lens.interventions.tracing import causal_trace
     from slm_lens.interventions.tracing_result import Tracing
     from slm_lens.interventions.word_ablation import WordAblation
     from slm_lens.lens.components import ComponentStack, component_stack
@@ -170,7 +170,6 @@ _MODULE_OF = {
     "RunPair": "interventions.pairs",
     "SequenceBatch": "sequence.batch",
     "Site": "interventions.site",
-    "SiteKind": "interventions.site",
     "SlmLensError": "errors",
     "SpanMatch": "interventions.matching",
     "SpeechTextSequence": "sequence.sequence",
@@ -182,7 +181,6 @@ _MODULE_OF = {
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
     "TopK": "readout.wanted",
-    "TraceKind": "interventions.tracing",
     "Tracing": "interventions.tracing_result",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
@@ -243,6 +241,7 @@ _MODULE_OF = {
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
+    "pair_of_tokens": "interventions.pairs",
     "patch_pairs": "interventions.patching",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
@@ -323,7 +322,6 @@ __all__ = [
     "RunPair",
     "SequenceBatch",
     "Site",
-    "SiteKind",
     "SlmLensError",
     "SpanMatch",
     "SpeechTextSequence",
@@ -335,7 +333,6 @@ __all__ = [
     "StreamSpec",
     "StreamWriter",
     "TopK",
-    "TraceKind",
     "Tracing",
     "TunedLens",
     "TunedLensFacts",
@@ -396,6 +393,7 @@ __all__ = [
     "organism_pairs",
     "orthonormal",
     "pad_batch",
+    "pair_of_tokens",
     "patch_pairs",
     "patch_paths",
     "patched",

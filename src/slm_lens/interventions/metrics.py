@@ -208,31 +208,33 @@ class _NextUnitLogProb(Metric):
         return read.log_prob[self.within].view(len(states), -1).mean(1)
 
 
-def logit_difference(*, within: Within = "full") -> Metric:
+def logit_difference(*, within: Within = "full", name: str = "logit_difference") -> Metric:
     """Log odds of the answer against the foil: of single tokens the difference of their logits.
 
     Args:
         within: subset of the vocabulary that all of their tokens must be in.
+        name: what tables call it.
 
     Returns:
         The metric.
     """
-    return _LogitDifference(within)
+    return _LogitDifference(within, name)
 
 
-def log_prob(*, within: Within = "full") -> Metric:
+def log_prob(*, within: Within = "full", name: str = "log_prob") -> Metric:
     """Log-probability of the answer's tokens together, in nats.
 
     Args:
         within: subset of the vocabulary that the softmax runs over.
+        name: what tables call it.
 
     Returns:
         The metric.
     """
-    return _LogProb(within)
+    return _LogProb(within, name)
 
 
-def answer_probability(*, within: Within = "full") -> Metric:
+def answer_probability(*, within: Within = "full", name: str = "probability") -> Metric:
     """Probability of the answer's tokens together.
 
     Bounded, so an effect on it is small where the model was unsure to begin with; causal tracing
@@ -240,50 +242,56 @@ def answer_probability(*, within: Within = "full") -> Metric:
 
     Args:
         within: subset of the vocabulary that the softmax runs over.
+        name: what tables call it.
 
     Returns:
         The metric.
     """
-    return _Probability(within)
+    return _Probability(within, name)
 
 
-def answer_rank(*, within: Within = "full") -> Metric:
+def answer_rank(*, within: Within = "full", name: str = "rank") -> Metric:
     """Rank of the answer's best token. It has no gradients.
 
     Args:
         within: subset of the vocabulary that it is ranked in.
+        name: what tables call it.
 
     Returns:
         The metric.
     """
-    return _Rank(within)
+    return _Rank(within, name)
 
 
-def divergence(*, within: Within = "full") -> Metric:
+def divergence(*, within: Within = "full", name: str = "kl") -> Metric:
     """``KL(reference || run)`` in nats; the reference is the run that states are taken from.
 
     Args:
         within: subset of the vocabulary that both softmaxes run over.
+        name: what tables call it.
 
     Returns:
         The metric.
     """
-    return _Divergence(within)
+    return _Divergence(within, name)
 
 
-def modality_mass(modality: Modality) -> Metric:
+def modality_mass(modality: Modality, *, name: str = "modality_mass") -> Metric:
     """Probability that the next token is text, or of any speech stream.
 
     Args:
         modality: which.
+        name: what tables call it.
 
     Returns:
         The metric.
     """
-    return _ModalityMass(modality)
+    return _ModalityMass(modality, name)
 
 
-def next_unit_log_prob(*, start: int = 0, within: Within = "full") -> Metric:
+def next_unit_log_prob(
+    *, start: int = 0, within: Within = "full", name: str = "next_unit_log_prob"
+) -> Metric:
     """Mean log-probability, in nats, of the units that follow in the run itself.
 
     Two runs are of different units, so it says what a change does to one run, and not how far it
@@ -292,11 +300,12 @@ def next_unit_log_prob(*, start: int = 0, within: Within = "full") -> Metric:
     Args:
         start: first position whose next token counts.
         within: subset of the vocabulary that the softmax runs over.
+        name: what tables call it.
 
     Returns:
         The metric.
     """
-    return _NextUnitLogProb(within, start)
+    return _NextUnitLogProb(within, start, name)
 
 
 def require_within(lens: LogitLens, ids: Sequence[int], within: str, caller: str) -> None:

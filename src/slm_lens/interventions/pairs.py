@@ -9,12 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from jaxtyping import Int
+from torch import Tensor
+
 from slm_lens.interventions.matching import ROLES as ROLES
 from slm_lens.interventions.matching import Role, SpanMatch
 from slm_lens.interventions.matching import match_words as match_words
 from slm_lens.interventions.moving import Fit, Move, Span, move, moves_together
 from slm_lens.sequence.function_words import word_type
 from slm_lens.sequence.sequence import SpeechTextSequence
+from slm_lens.vocab import TokenKind
 
 Direction = Literal["denoising", "noising"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -35,7 +39,8 @@ class RunPair:
         matches: spans that stand for each other, in order, without overlap.
 
     Raises:
-        ValueError: there is no answer or match, or spans overlap or leave their run.
+        ValueError: there is no answer or match, a token twice in answer and foil, or spans
+            overlap or leave their run.
     """
 
     name: str
@@ -46,10 +51,11 @@ class RunPair:
     matches: tuple[SpanMatch, ...]
 
     def __post_init__(self) -> None:
-        if not self.answer or set(self.answer) & set(self.foil):
+        both = (*self.answer, *self.foil)
+        if not self.answer or len(set(both)) != len(both):
             raise ValueError(
                 f"RunPair {self.name!r}: got answer {self.answer} and foil {self.foil}, expected "
-                "at least one token of an answer, and none that is in both."
+                "at least one token of an answer, and no token twice."
             )
         if not self.matches:
             raise ValueError(
@@ -145,3 +151,48 @@ class RunPair:
                 "by the word of the clean run that it stands for."
             )
         return found
+
+
+def pair_of_tokens(
+    name: str,
+    clean: Int[Tensor, " pos"],
+    corrupted: Int[Tensor, " pos"],
+    answer: Sequence[int],
+    foil: Sequence[int] = (),
+    *,
+    kind: TokenKind = "text",
+) -> RunPair:
+    """A pair of two runs of equal length, every position matched with its own number.
+
+    For text models, and wherever words do not matter::
+
+        pair = pair_of_tokens("ioi", model.to_tokens(clean)[0], model.to_tokens(corrupted)[0], [id])
+
+    Args:
+        name: unique in a set of pairs.
+        clean: token ids of the clean run.
+        corrupted: token ids of the corrupted run.
+        answer: token ids that count as the clean run's answer.
+        foil: token ids that count as the corrupted run's.
+        kind: of all tokens.
+
+    Returns:
+        The pair; positions whose tokens differ have the role ``"changed"``.
+
+    Raises:
+        ValueError: the runs are no two runs of equal length, or as `RunPair`.
+    """
+    if clean.ndim != 1 or clean.shape != corrupted.shape or not len(clean):
+        raise ValueError(
+            f"pair_of_tokens: got tokens of shape {tuple(clean.shape)} and "
+            f"{tuple(corrupted.shape)}, expected two runs [pos] of equal length. Runs of unequal "
+            "length need words: match_runs."
+        )
+    differs = (clean != corrupted).tolist()
+    first = differs.index(True) if any(differs) else len(differs)
+    matches = []
+    for i, changed in enumerate(differs):
+        role: Role = "changed" if changed else "before" if i < first else "after"
+        matches.append(SpanMatch(f"<{i}>", role, (i, i + 1), (i, i + 1)))
+    runs = [SpeechTextSequence(t.cpu(), (kind,) * len(t), ()) for t in (clean, corrupted)]
+    return RunPair(name, runs[0], runs[1], tuple(answer), tuple(foil), tuple(matches))

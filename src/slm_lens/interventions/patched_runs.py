@@ -86,7 +86,8 @@ class PatchedRuns:
         why: why it is not ``"resumed"``; empty if it is.
 
     Raises:
-        ValueError: training mode, or no token.
+        ValueError: training mode, no token or one outside the vocabulary, or an unknown engine.
+        TypeError: the tokens are no tensor of token ids.
     """
 
     states: Float[Tensor, "layer pos d_model"]
@@ -100,12 +101,7 @@ class PatchedRuns:
         first_state: Float[Tensor, "pos d_model"] | None = None,
         engine: Literal["whole runs"] | None = None,
     ) -> None:
-        if model.training or tokens.ndim != 1 or not len(tokens) or memory_mb <= 0:
-            raise ValueError(
-                f"PatchedRuns: got tokens of shape {tuple(tokens.shape)}, memory_mb={memory_mb} "
-                f"and a model {'in training' if model.training else 'in evaluation'} mode, "
-                "expected at least one token, a memory above 0, and evaluation mode."
-            )
+        _check_run(model, tokens, memory_mb, engine)
         self._model: Any = model
         self._tokens = tokens.to(model.cfg.device)
         self._memory = memory_mb * 1e6
@@ -288,16 +284,45 @@ class PatchedRuns:
         of_all = site.kind in ("q", "k", "v", "z", "pattern") and site.head is None
         heads = (n_heads(self._model, site.kind),) if of_all else ()
         wanted = (len(patch.positions), *heads, width)
-        if tuple(patch.values.shape) != wanted or len(patch.positions.unique()) != wanted[0]:
+        if len(patch.positions.unique()) != len(patch.positions):
+            raise ValueError(
+                f"PatchedRuns: got the positions {patch.positions.tolist()} of {site.label}, "
+                "expected no position twice."
+            )
+        if tuple(patch.values.shape) != wanted:
             raise ValueError(
                 f"PatchedRuns: got values of shape {tuple(patch.values.shape)} for "
-                f"{len(patch.positions)} positions of {site.label}, expected {wanted}, and no "
-                "position twice."
+                f"{len(patch.positions)} positions of {site.label}, expected {wanted}."
             )
 
 
 _Structure = tuple[Site, ...]
 """Sites, heads apart, in which a cell has patches."""
+
+
+def _check_run(model: LensModel, tokens: Tensor, memory_mb: float, engine: str | None) -> None:
+    if not isinstance(tokens, Tensor) or tokens.is_floating_point() or tokens.ndim != 1:
+        raise TypeError(
+            f"PatchedRuns: got {type(tokens).__name__} as tokens, expected one run of token ids "
+            "as a tensor [pos], such as sequence.tokens."
+        )
+    if model.training or not len(tokens) or not memory_mb > 0:
+        raise ValueError(
+            f"PatchedRuns: got {len(tokens)} tokens, memory_mb={memory_mb} and a model in "
+            f"{'training' if model.training else 'evaluation'} mode, expected at least one token, "
+            "a memory above 0, and evaluation mode."
+        )
+    d_vocab = int(model.W_U.shape[1])
+    if int(tokens.min()) < 0 or int(tokens.max()) >= d_vocab:
+        raise ValueError(
+            f"PatchedRuns: got token ids from {int(tokens.min())} to {int(tokens.max())}, expected "
+            f"0 to {d_vocab - 1}. Were they made for another model?"
+        )
+    if engine not in (None, "whole runs"):
+        raise ValueError(
+            f"PatchedRuns: got engine={engine!r}, expected 'whole runs', or None for the fastest "
+            "that shows everything that acts on the model."
+        )
 
 
 def _by_structure(cells: Sequence[Cell]) -> dict[_Structure, list[int]]:

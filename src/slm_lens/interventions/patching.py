@@ -32,7 +32,7 @@ from slm_lens.interventions.moving import Fit, Move
 from slm_lens.interventions.pairs import ROLES, Direction, Role, RunPair
 from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
 from slm_lens.interventions.patching_result import SCHEMA, Patching
-from slm_lens.interventions.site import Site, SiteKind, check_sites, sites
+from slm_lens.interventions.site import Site, SiteKind, check_numbers, check_sites, sites
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 from slm_lens.sequence.sequence import SpeechTextSequence
@@ -93,6 +93,7 @@ def patch_pairs(
     Raises:
         ValueError: no pair or metric, names that are not different, a layer or head that does not
             exist, lengths that do not fit, or a metric on tokens outside its modality.
+        TypeError: something else than a list of pairs, or of metrics.
     """  # noqa: DOC502 (raised by the parts)
     _check(pairs, metrics, at)
     targets = sites(model, kind, layers=layers, heads=heads)
@@ -119,6 +120,17 @@ def patch_pairs(
 
 
 def _check(pairs: Sequence[RunPair], metrics: Sequence[Metric], at: str) -> None:
+    for what, given, kind in (("pair", pairs, RunPair), ("metric", metrics, Metric)):
+        if isinstance(given, str) or not isinstance(given, Sequence):
+            raise TypeError(
+                f"patch_pairs: got {type(given).__name__} as {what}s, expected a list of them."
+            )
+        strange = sorted({type(x).__name__ for x in given if not isinstance(x, kind)})
+        if strange:
+            raise TypeError(
+                f"patch_pairs: got {strange} among the {what}s, expected {kind.__name__}. A metric "
+                "is what logit_difference() gives, with its brackets."
+            )
     for what, names in (("pair", [p.name for p in pairs]), ("metric", [m.name for m in metrics])):
         if not names or len(set(names)) != len(names):
             raise ValueError(
@@ -139,6 +151,7 @@ def _moved(
                 f"patch_pairs: got source_layers={source_layers!r}, expected 'same' or layers."
             )
         return [(site, site) for site in targets]
+    check_numbers(source_layers, "source_layers", "patch_pairs")
     found = [(Site(t.kind, layer, t.head), t) for layer in source_layers for t in targets]
     check_sites(model, [source for source, _ in found], "patch_pairs")
     return found

@@ -4,8 +4,9 @@ Names are those of TransformerLens: ``Site("resid_pre", 3)`` is ``blocks.3.hook_
 and values have one head for each group of queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 SiteKind = Literal[
@@ -75,9 +76,11 @@ def sites(
         The sites, by layer, then head.
 
     Raises:
-        ValueError: a layer or head that the model does not have.
+        ValueError: a layer or head that the model does not have, or twice.
     """  # noqa: DOC502 (raised by check_sites)
     n_layers = model.cfg.n_layers
+    for what, numbers in (("layers", layers), ("heads", None if heads == "each" else heads)):
+        check_numbers(numbers, what, "sites")
     chosen = range(n_layers) if layers is None else layers
     found = []
     for layer in chosen:
@@ -88,6 +91,29 @@ def sites(
         found += [Site(kind, layer, head) for head in of_layer]
     check_sites(model, found, "sites")
     return tuple(found)
+
+
+def check_numbers(numbers: object, what: str, caller: str) -> None:
+    """Refuse what is no list of different whole numbers.
+
+    Args:
+        numbers: what was given; None is fine.
+        what: the argument's name.
+        caller: the public function, to begin messages with.
+
+    Raises:
+        ValueError: it is something else, or has a number twice.
+    """
+    if numbers is None:
+        return
+    given = list(numbers) if isinstance(numbers, Iterable) else None
+    is_text = isinstance(numbers, str)
+    if given is None or is_text or any(not isinstance(n, Integral) for n in given):
+        raise ValueError(
+            f"{caller}: got {what}={numbers!r}, expected whole numbers in a list, such as [3, 4]."
+        )
+    if len(set(given)) != len(given):
+        raise ValueError(f"{caller}: got {what}={given}, expected no number twice.")
 
 
 def n_heads(model: Any, kind: SiteKind) -> int:

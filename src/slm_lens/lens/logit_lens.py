@@ -15,9 +15,10 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from slm_lens.lens.model import LensModel, SpeechTextModel
+from slm_lens.model._changes import hooks_on
 from slm_lens.readout._result import stacked
 from slm_lens.readout.parts import one_part, vocab_parts
 from slm_lens.readout.pooling import Pool
@@ -120,7 +121,8 @@ class LogitLens:
             Normed in the model's dtype, then float32.
 
         Raises:
-            ValueError: the model has another unembedding since, or hooks on its final norm.
+            ValueError: the model has another unembedding since, or hooks on its final norm or
+                unembedding.
         """  # noqa: DOC502 (raised by _require_as_it_was)
         self._require_as_it_was()
         return self._ln_final(residual[None].to(self._dtype))[0].float()
@@ -131,11 +133,17 @@ class LogitLens:
                 "LogitLens: the model was changed since the lens was made of it (compatibility "
                 "mode, another dtype or device), expected the same. Make a new LogitLens(model)."
             )
-        hooked = [str(m.__dict__.get("name")) for m in self._ln_final.modules() if _has_hooks(m)]
+        hooked = [
+            name
+            for part in ("ln_final", "unembed")
+            for name, module in self._model.get_submodule(part).named_modules(prefix=part)
+            if hooks_on(module)
+        ]
         if hooked:
             raise ValueError(
-                f"LogitLens: got hooks on {hooked}, expected none on the final norm: they would "
-                "act on rows of all layers together. Remove them (model.reset_hooks()) to read."
+                f"LogitLens: got hooks on {hooked}, expected none on the final norm and the "
+                "unembedding: the lens applies both by itself, to rows of all layers together. "
+                "Remove them (model.reset_hooks()) to read."
             )
 
     def require_model(self, model: LensModel, reader: str) -> None:
@@ -295,7 +303,3 @@ def _names(within: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(within, str):
         raise ValueError(f"readout: got within={within!r}, expected a list: within=[{within!r}].")
     return None if within is None else tuple(within)
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(getattr(module, "fwd_hooks", None))

@@ -28,7 +28,7 @@ class ModuleState:
     @classmethod
     def of(cls, module: nn.Module) -> "ModuleState":
         """What it is like now."""
-        return cls(module, list(module._modules.values()), _hooks_on(module))
+        return cls(module, list(module._modules.values()), hooks_on(module))
 
 
 def first_change(model: nn.Module, states: list[ModuleState]) -> str | None:
@@ -44,13 +44,21 @@ def first_change(model: nn.Module, states: list[ModuleState]) -> str | None:
     for state in states:
         if list(state.module._modules.values()) != state.parts:
             return "modules of it were replaced"
-        if _hooks_on(state.module) != state.hooks:
+        if hooks_on(state.module) != state.hooks:
             name = next(n for n, m in model.named_modules() if m is state.module)
             return f"there is a hook on {name.replace(WRAPPER, '')!r}"
     return None
 
 
-def _hooks_on(module: nn.Module) -> frozenset[object]:
+def hooks_on(module: nn.Module) -> frozenset[object]:
+    """What acts on a module: handles of its hooks, and whether its forward was replaced.
+
+    Args:
+        module: any module of a bridge.
+
+    Returns:
+        Handles, without those of hooks that only look on.
+    """
     tables = [table for name in _HOOKS if (table := getattr(module, name))]
     hooks = [
         key

@@ -266,7 +266,19 @@ def test_what_does_not_fit_is_refused(tiny, cell, positions, message):
         PatchedRuns(tiny, TOKENS).final_states([cell], positions)
 
 
+@pytest.mark.usefixtures("untyped")
 def test_a_run_that_cannot_be_made_is_refused(tiny):
+    run: Any = PatchedRuns
+    with pytest.raises(TypeError, match="got list as tokens, expected one run"):
+        run(tiny, TOKENS.tolist())
+    with pytest.raises(TypeError, match="expected one run of token ids"):
+        run(tiny, TOKENS[None])
+    with pytest.raises(ValueError, match=f"token ids from 1 to {D_VOCAB}, expected 0 to"):
+        run(tiny, torch.tensor([1, D_VOCAB]))
+    with pytest.raises(ValueError, match="engine='resumed', expected 'whole runs'"):
+        run(tiny, TOKENS, engine="resumed")
+    with pytest.raises(ValueError, match="memory_mb=nan"):
+        run(tiny, TOKENS, memory_mb=float("nan"))
     with pytest.raises(ValueError, match="at least one token"):
         PatchedRuns(tiny, TOKENS[:0])
     with pytest.raises(ValueError, match="memory above 0"):

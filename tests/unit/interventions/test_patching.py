@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 from tiny_pairs import plain_bridge
-from tiny_speech import D_VOCAB, N_TEXT, make_hf_model
+from tiny_speech import D_VOCAB, N_TEXT, make_hf_model, make_vocab, wrap
 from transformer_lens import patching as their_patching
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
@@ -18,9 +18,10 @@ from slm_lens.interventions.metrics import (
     divergence,
     log_prob,
     logit_difference,
+    modality_mass,
     next_unit_log_prob,
 )
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.pairs import RunPair, pair_of_tokens
 from slm_lens.interventions.patching import patch_pairs
 from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.interventions.site import Site, sites
@@ -311,6 +312,70 @@ def test_what_does_not_fit_is_refused(model, equal, unequal):
         of(model, "resid")
     with pytest.raises(ValueError, match="got no site"):
         sites(model, "z", layers=[])
+
+
+@pytest.mark.usefixtures("untyped")
+def test_tokens_of_unequal_runs_make_no_pair(equal):
+    with pytest.raises(ValueError, match=r"shape \(8,\) and \(7,\), expected two runs"):
+        pair_of_tokens("t", equal.clean.tokens, equal.corrupted.tokens[1:], ANSWER)
+
+
+@pytest.mark.usefixtures("untyped")
+def test_slips_are_named(model, equal):
+    patch: Any = partial(patch_pairs, model)
+    slips: list[tuple[dict[str, Any], str]] = [
+        ({"pairs": equal}, "got RunPair as pairs, expected a list"),
+        ({"metrics": log_prob()}, "got _LogProb as metrics, expected a list"),
+        ({"metrics": [log_prob]}, r"got \['function'\] among the metrics"),
+        ({"layers": 2}, r"layers=2, expected whole numbers in a list"),
+        ({"layers": [1.5]}, r"layers=\[1.5\], expected whole numbers"),
+        ({"layers": [1, 1]}, r"layers=\[1, 1\], expected no number twice"),
+        ({"heads": "all", "kind": "z"}, "heads='all', expected whole numbers"),
+        ({"heads": [1, 1], "kind": "z"}, "heads=.*expected no number twice"),
+        ({"source_layers": [1, 1]}, "source_layers=.*expected no number twice"),
+        ({"source_layers": 1}, "source_layers=1, expected whole numbers"),
+    ]
+    for options, message in slips:
+        with pytest.raises((TypeError, ValueError), match=message):
+            patch(**{"pairs": [equal], "metrics": [log_prob()]} | options)
+
+
+def test_metrics_of_one_kind_have_names_of_their_own(model, equal):
+    masses = [modality_mass("text", name="text"), modality_mass("speech", name="speech")]
+    table = patch_pairs(model, [equal], metrics=masses, at="all", layers=[0]).table
+    text, speech = (table.filter(metric=m)["clean"].item() for m in ("text", "speech"))
+    with torch.no_grad():
+        p = model(equal.clean.tokens[None])[0, -1].softmax(-1)
+    assert text == pytest.approx(p[model.vocab.mask("text")].sum().item(), abs=1e-5)
+    assert speech == pytest.approx(p[model.vocab.mask("speech")].sum().item(), abs=1e-5)
+
+
+def test_a_pair_of_tokens_matches_every_position(model, equal):
+    ours = pair_of_tokens("t", equal.clean.tokens, equal.corrupted.tokens, ANSWER, FOIL)
+    assert [m.clean for m in ours.matches] == [m.corrupted for m in ours.matches]
+    assert [m.clean for m in ours.matches] == [(i, i + 1) for i in range(8)]
+    differs = equal.clean.tokens != equal.corrupted.tokens
+    assert [m.role == "changed" for m in ours.matches] == differs.tolist()
+    metrics = [logit_difference()]
+    one = patch_pairs(model, [ours], metrics=metrics, at="words")
+    other = patch_pairs(model, [equal], metrics=metrics, at="positions")
+    assert values(one).tolist() == pytest.approx(values(other).tolist(), abs=1e-5)
+
+
+def test_no_token_counts_twice(equal):
+    for answer, foil in (((7, 7), ()), ((7,), (3, 3)), ((7,), (7,)), ((), ())):
+        with pytest.raises(ValueError, match="at least one token of an answer, and no token twice"):
+            RunPair("p", equal.clean, equal.corrupted, answer, foil, equal.matches)
+
+
+def test_hooks_on_the_unembedding_are_refused(equal):
+    model = wrap(make_hf_model(), make_vocab())
+    triple = lambda x, hook: 3 * x  # noqa: ARG005, E731 (TransformerLens names them)
+    with (
+        model.hooks(fwd_hooks=[("unembed.hook_in", triple)]),
+        pytest.raises(ValueError, match=r"got hooks on \['unembed.hook_in'\], expected none"),
+    ):
+        patch_pairs(model, [equal], metrics=[log_prob()])
 
 
 def test_a_site_has_the_name_of_its_hook():

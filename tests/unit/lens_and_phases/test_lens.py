@@ -61,9 +61,25 @@ def test_a_model_whose_readout_is_something_else_is_refused():
     scaled = lambda value, hook: 2 * value + 1  # noqa: ARG005, E731 (TransformerLens names them)
     model.blocks[2].hook_resid_post.add_perma_hook(lambda value, hook: None)  # noqa: ARG005
     residual_stack(model, tokens)
-    model.unembed.hook_out.add_perma_hook(scaled)
+    last = model.original_model.model.layers[2]
+    handle = last.register_forward_hook(lambda _m, _a, out: out + 1)  # behind the hook of the layer
     with pytest.raises(ValueError, match=r"lens on the last layer differs .* expected at most"):
         residual_stack(model, tokens)
+    handle.remove()
+    model.unembed.hook_out.add_perma_hook(scaled)
+    with pytest.raises(ValueError, match=r"got hooks on .'unembed.hook_out'., expected none"):
+        residual_stack(model, tokens)
+
+
+def test_torch_hooks_behind_the_last_block_are_refused_as_well():
+    model = wrap(make_hf_model(), make_vocab())
+    lens = LogitLens(model)
+    head = model.original_model.get_output_embeddings()
+    handle = head.register_forward_pre_hook(lambda _m, args: (3 * args[0],))
+    with pytest.raises(ValueError, match=r"got hooks on \['unembed"):
+        lens(torch.zeros(2, 16))
+    handle.remove()
+    lens(torch.zeros(2, 16))
 
 
 @pytest.mark.parametrize(
