@@ -1,8 +1,10 @@
 """What interventions are easily given by mistake: refused in words, never taken for another."""
 
-from typing import Any
+import math
+from typing import Any, cast
 
 import pytest
+import torch
 from tiny_speech import FUNCTION
 
 pytestmark = pytest.mark.usefixtures("untyped")
@@ -16,3 +18,65 @@ def test_ablate_words_knows_its_options(model, utterances):
         given = options | {option: wrong}
         with pytest.raises(ValueError, match=rf"got {option}='{wrong}', expected one of .'{valid}"):
             ablate_words(model, utterances[:2], **given)
+
+
+@pytest.mark.parametrize(
+    ("vector", "strength", "error", "message"),
+    [
+        ([1.0] * 16, 1.0, TypeError, "Steering: got list for a vector, expected a tensor of"),
+        (torch.ones(16).long(), 1.0, TypeError, r"got a tensor of torch\.int64 for a vector"),
+        (torch.full((16,), torch.nan), 1.0, ValueError, "Steering: got a vector with NaN or"),
+        (torch.ones(4, 16), 1.0, ValueError, r"got a vector of shape \(4, 16\) and strength=1"),
+        (torch.tensor(1.0), 1.0, ValueError, r"got a vector of shape \(\) and strength=1"),
+        (torch.ones(16), math.inf, ValueError, r"strength=inf, expected one vector, \[d_model\]"),
+        (torch.ones(16), math.nan, ValueError, "strength=nan, expected one vector"),
+    ],
+)
+def test_steering_takes_one_finite_vector(vector, strength, error, message):
+    from slm_lens.interventions.site import Site
+    from slm_lens.interventions.steering import Steering
+
+    with pytest.raises(error, match=message):
+        Steering(Site("resid_post", 1), vector, strength)
+
+
+def test_a_dose_is_of_a_finite_vector(model, utterances):
+    from slm_lens.interventions import metrics
+    from slm_lens.interventions.dose_response import dose_response
+    from slm_lens.interventions.measured_run import MeasuredRun
+
+    runs = [MeasuredRun("a", utterances[0].sequence, answer=(3,))]
+    one = {"a": metrics.log_prob()}
+    with pytest.raises(TypeError, match="dose_response: got list for a vector"):
+        dose_response(model, runs, cast(Any, [1.0] * 16), [1.0], one)
+    with pytest.raises(ValueError, match="dose_response: got a vector with NaN or infinite"):
+        dose_response(model, runs, torch.full((16,), torch.inf), [1.0], one)
+
+
+def test_steering_that_reaches_nothing_is_refused(model, utterances):
+    from slm_lens.interventions.site import Site
+    from slm_lens.interventions.steered_generation import generate_steered
+    from slm_lens.interventions.steering import Steering
+
+    prompt, site = utterances[0], Site("resid_post", 1)
+    n = len(prompt.sequence)
+    generate_steered(
+        model, [prompt], Steering(site, torch.ones(16), 1.0, (n, None)), max_new_tokens=2
+    )
+    beyond = Steering(site, torch.ones(16), 1.0, (n + 1, None))
+    with pytest.raises(
+        ValueError, match=rf"got a steering from position {n + 1} on of 'sentence 0"
+    ):
+        generate_steered(model, [prompt], beyond, max_new_tokens=2)
+
+
+def test_generation_without_steering_is_the_model_as_it_is(model, utterances):
+    from slm_lens.interventions.site import Site
+    from slm_lens.interventions.steered_generation import generate_steered
+    from slm_lens.interventions.steering import Steering
+
+    nothing = Steering(Site("resid_post", 1), torch.ones(16), 0.0)
+    without = generate_steered(model, utterances[:1], [], max_new_tokens=3)
+    zero = generate_steered(model, utterances[:1], nothing, max_new_tokens=3)
+    assert without.to_frame().equals(zero.to_frame())
+    assert without.provenance.hooks == ()
