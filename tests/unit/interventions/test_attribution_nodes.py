@@ -456,6 +456,8 @@ def test_what_cannot_be_scored_is_refused(model):
         found.top(model, 0)
     with pytest.raises(ValueError, match="got at='word', expected one of"):
         found.summed(0, "word")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="unembedding differs from that of the one that"):
+        found.top(gqa_model(seed=1))
     with pytest.raises(ValueError, match="differs from the one that the scores are of"):
         found.top(wrap(make_hf_model().double(), make_vocab()), 1)
 
