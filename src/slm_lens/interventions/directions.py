@@ -196,8 +196,13 @@ def orthonormal(rows: Float[Tensor, "n d_model"]) -> Float[Tensor, "n_independen
         where rows depend on one another (" The", "The" of a tied embedding often nearly do).
 
     Raises:
-        ValueError: there is no row, or none that is not zero.
+        ValueError: there is no row, none that is not zero, or one with NaN or infinity.
     """
+    if not rows.isfinite().all():
+        raise ValueError(
+            f"orthonormal: got {len(rows)} rows with NaN or infinite entries, expected finite "
+            "ones. Was one divided by a length of 0?"
+        )
     if not len(rows) or not rows.any():
         raise ValueError(
             f"orthonormal: got {len(rows)} rows without a direction, expected at least one row "
