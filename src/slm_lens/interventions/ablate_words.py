@@ -46,7 +46,7 @@ from slm_lens.interventions.patched_runs import PatchedRuns
 from slm_lens.interventions.site import sites
 from slm_lens.interventions.word_ablation import WordAblation
 from slm_lens.lens.logit_lens import LogitLens
-from slm_lens.lens.model import SpeechTextModel
+from slm_lens.lens.model import SpeechTextModel, require_vocabulary
 from slm_lens.lens.targets import TargetPlan, WordTargets
 from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
 from slm_lens.sequence.utterance import Utterance
@@ -100,11 +100,13 @@ def ablate_words(
         The effects.
 
     Raises:
+        TypeError: the model knows no vocabulary.
         VocabError: the model has no text.
         ValueError: no utterance, a name twice, no spoken word with tokens and positions, a metric
             by the name of one above, an option that is unknown or out of range, or a layer that
             does not exist.
     """  # noqa: DOC502 (some raised by the functions it calls)
+    require_vocabulary(model, "ablate_words")
     model.vocab.require_text("ablate_words", model.provenance.model_and_family)
     runs = [_as_run(x) for x in utterances]
     further = dict(metrics or {})

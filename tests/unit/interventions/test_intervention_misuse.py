@@ -5,7 +5,9 @@ from typing import Any, cast
 
 import pytest
 import torch
-from tiny_speech import FUNCTION
+from tiny_speech import FUNCTION, make_hf_model
+
+import slm_lens
 
 pytestmark = pytest.mark.usefixtures("untyped")
 
@@ -80,3 +82,22 @@ def test_generation_without_steering_is_the_model_as_it_is(model, utterances):
     zero = generate_steered(model, utterances[:1], nothing, max_new_tokens=3)
     assert without.to_frame().equals(zero.to_frame())
     assert without.provenance.hooks == ()
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "options"),
+    [
+        ("ablate_words", ([],), {"policy": "whole_word"}),
+        ("modality_direction", (), {}),
+        ("text_subspace", (2,), {}),
+        ("organism_pairs", (), {}),
+        ("read_pairs", ("pairs.csv",), {}),
+    ],
+)
+def test_a_plain_bridge_has_no_words(function, arguments, options):
+    from transformer_lens.model_bridge.sources import build_bridge_from_module
+
+    hf = make_hf_model()
+    plain = build_bridge_from_module(hf, "Qwen2ForCausalLM", hf_config=hf.config).eval()
+    with pytest.raises(TypeError, match=f"{function}: got a TransformerBridge that knows no voc"):
+        getattr(slm_lens, function)(plain, *arguments, **options)
