@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 import torch
+from tiny_pairs import whole_pair
 from tiny_speech import FUNCTION, make_hf_model
 
 import slm_lens
@@ -101,3 +102,46 @@ def test_a_plain_bridge_has_no_words(function, arguments, options):
     plain = build_bridge_from_module(hf, "Qwen2ForCausalLM", hf_config=hf.config).eval()
     with pytest.raises(TypeError, match=f"{function}: got a TransformerBridge that knows no voc"):
         getattr(slm_lens, function)(plain, *arguments, **options)
+
+
+def test_metrics_have_names_and_strengths_are_several(model, utterances):
+    from slm_lens.interventions import metrics
+
+    runs = [slm_lens.MeasuredRun("a", utterances[0].sequence, answer=(3,))]
+    answer, vector = metrics.log_prob(), torch.ones(16)
+    with pytest.raises(TypeError, match=r"dose_response: got metrics as a list, .*by the names"):
+        slm_lens.dose_response(model, runs, vector, [1.0], cast(Any, [answer]))
+    with pytest.raises(TypeError, match=r"got strengths=2\.0, expected several. Give \[2\.0\]"):
+        slm_lens.dose_response(model, runs, vector, cast(Any, 2.0), {"a": answer})
+    with pytest.raises(ValueError, match=r"got no metric, .* such as \{\"answer\": log_prob\(\)\}"):
+        slm_lens.dose_response(model, runs, vector, [1.0], {})
+
+
+def test_noise_is_given_for_each_modality_and_metrics_as_a_list(model, utterances):
+    runs = [slm_lens.MeasuredRun("a", utterances[0].sequence, (2, 3), answer=(3,))]
+    with pytest.raises(
+        TypeError, match=r"causal_trace: got sigma=1\.0, expected a number for each"
+    ):
+        slm_lens.causal_trace(model, runs, sigma=cast(Any, 1.0))
+    with pytest.raises(ValueError, match=r"got no metric, .* such as \[answer_probability\(\)\]"):
+        slm_lens.causal_trace(model, runs, metrics=[])
+
+
+@pytest.mark.parametrize("function", ["attribute_nodes", "attribute_edges"])
+def test_steps_are_whole(model, function):
+    from slm_lens.interventions import metrics
+
+    attribute = getattr(slm_lens, function)
+    with pytest.raises(ValueError, match=rf"{function}: got steps=2\.5 .*expected a whole number"):
+        attribute(model, [whole_pair()], metrics.log_prob(), steps=2.5)
+
+
+@pytest.mark.parametrize("modalities", [["spech"], "speech", []])
+def test_modalities_of_heads_are_known(model, utterances, modalities):
+    with pytest.raises(ValueError, match=r"head_roles: got modalities=.*list of some of \('"):
+        slm_lens.head_roles(model, utterances[:1], modalities=modalities)
+
+
+def test_roles_of_matches_are_known():
+    with pytest.raises(ValueError, match=r"SpanMatch 'fox': got role='chnged', expected one of"):
+        slm_lens.SpanMatch("fox", cast(Any, "chnged"), (0, 1), (0, 1))
