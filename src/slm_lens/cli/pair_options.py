@@ -115,8 +115,9 @@ class PairOptions:
             named = {"n_partners": "partners", "seed": "pair_seed"}
             names = [f"--{named.get(option, option)}" for option in foreign]
             raise ValueError(
-                f"PAIRS: got {name!r} with {', '.join(names).replace('_', '-')}, expected options "
-                f"of {'facts alone' if is_facts else 'tables alone'}. Leave them out."
+                f"PAIRS: got {name!r} with {', '.join(names).replace('_', '-')}, expected only "
+                f"options that go with it: these go with {'a table' if is_facts else repr(FACTS)} "
+                "alone. Leave them out."
             )
         if is_facts:
             made = organism_pairs(model, match=self.match.value, **_given(of_facts))
@@ -154,5 +155,10 @@ def numbers(option: str, given: str | None) -> list[int] | None:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise ValueError(f"{option}: got {given!r}, expected whole numbers such as 0,3,5-7.")
+        if dash and int(last) < int(first):
+            raise ValueError(
+                f"{option}: got {given!r}, in which {part.strip()} has no number, expected the "
+                f"lower one first. Give {last}-{first}."
+            )
         found += range(int(first), int(last if dash else first) + 1)
     return found

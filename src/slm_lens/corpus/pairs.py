@@ -27,6 +27,7 @@ from slm_lens.errors import SlmLensError
 from slm_lens.interventions.answers import answer_and_foil
 from slm_lens.interventions.matching import MATCHINGS, Matching, match_runs
 from slm_lens.interventions.pairs import RunPair
+from slm_lens.lens.model import require_vocabulary
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.word_span import MODALITIES, Modality
@@ -62,10 +63,12 @@ def read_pairs(
         One pair for each row, in order.
 
     Raises:
+        TypeError: the model knows no vocabulary.
         LookupError: there is no such file.
         ValueError: an unknown option, a file that cannot be read as such a table, or a row that
             cannot be used; the message names row (from 1, without the header) and column.
     """  # noqa: DOC502 (raised by the parts)
+    require_vocabulary(model, "read_pairs")
     path = Path(path)
     for option, got, valid in (
         ("match", match, MATCHINGS),

@@ -26,7 +26,7 @@ Source: ours; projecting out as Elazar et al. 2021, arXiv:2006.00995.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import polars as pl
 import torch
@@ -46,7 +46,7 @@ from slm_lens.interventions.patched_runs import PatchedRuns
 from slm_lens.interventions.site import sites
 from slm_lens.interventions.word_ablation import WordAblation
 from slm_lens.lens.logit_lens import LogitLens
-from slm_lens.lens.model import SpeechTextModel
+from slm_lens.lens.model import SpeechTextModel, require_vocabulary
 from slm_lens.lens.targets import TargetPlan, WordTargets
 from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
 from slm_lens.sequence.utterance import Utterance
@@ -54,6 +54,8 @@ from slm_lens.vocab import WordPolicy
 
 WhichWord = Literal["current", "next"]
 Until = Literal["word", "end"]
+WHICH_WORDS: tuple[WhichWord, ...] = get_args(WhichWord)
+UNTIL: tuple[Until, ...] = get_args(Until)
 
 
 def ablate_words(
@@ -98,14 +100,18 @@ def ablate_words(
         The effects.
 
     Raises:
+        TypeError: the model knows no vocabulary.
         VocabError: the model has no text.
         ValueError: no utterance, a name twice, no spoken word with tokens and positions, a metric
-            by the name of one above, an option out of range, or a layer that does not exist.
+            by the name of one above, an option that is unknown or out of range, or a layer that
+            does not exist.
     """  # noqa: DOC502 (some raised by the functions it calls)
+    require_vocabulary(model, "ablate_words")
     model.vocab.require_text("ablate_words", model.provenance.model_and_family)
     runs = [_as_run(x) for x in utterances]
     further = dict(metrics or {})
     _check(runs, further, n_draws)
+    _check_options(word, until)
     plan = TargetPlan(
         model.vocab,
         [Utterance(run.name, run.sequence) for run in runs],
@@ -151,6 +157,12 @@ def _check(runs: Sequence[MeasuredRun], further: Mapping[str, Metric], n_draws: 
             f"ablate_words: got further metrics with the names {taken} and n_draws={n_draws}, "
             f"expected names other than {NAMES}, and n_draws >= 0."
         )
+
+
+def _check_options(word: str, until: str) -> None:
+    for name, got, valid in (("word", word, WHICH_WORDS), ("until", until, UNTIL)):
+        if got not in valid:
+            raise ValueError(f"ablate_words: got {name}={got!r}, expected one of {valid}.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -217,7 +217,8 @@ class Projection:
         span: half-open positions; an end of None is open.
 
     Raises:
-        ValueError: the rows are not orthonormal, the span is empty, or the site is part of a head.
+        ValueError: there is no row, rows are not orthonormal, the span is empty, or the site is
+            part of a head.
     """
 
     site: Site
@@ -231,9 +232,14 @@ class Projection:
                 f"Projection: got {self.site.label}, expected a site as wide as the residual "
                 "stream: resid_pre, resid_mid, resid_post, attn_out or mlp_out."
             )
+        if self.basis.ndim != 2 or not len(self.basis):
+            raise ValueError(
+                f"Projection: got a basis of shape {tuple(self.basis.shape)}, expected at least "
+                "one row, [n_directions, d_model]. orthonormal(rows) makes it."
+            )
         rows = self.basis.double()
         worst = (rows @ rows.T - torch.eye(len(rows), device=rows.device)).abs().max().item()
-        if worst > _ORTHONORMAL:
+        if not worst <= _ORTHONORMAL:  # NaN as well
             raise ValueError(
                 f"Projection: got rows whose products differ from 0 and 1 by up to {worst:.2g}, "
                 "expected orthonormal ones. orthonormal(rows) makes them."

@@ -25,7 +25,7 @@ from torch import Tensor
 from slm_lens.interventions.moving import Span
 from slm_lens.interventions.site import Site
 from slm_lens.lens.final_norm import reading_directions
-from slm_lens.lens.model import LensModel, SpeechTextModel
+from slm_lens.lens.model import LensModel, SpeechTextModel, require_vocabulary
 from slm_lens.lens.states import Forward, residual_stack
 from slm_lens.readout.unembedding import TILE_COLUMNS
 from slm_lens.sequence.sequence import SpeechTextSequence
@@ -146,8 +146,10 @@ def modality_direction(model: SpeechTextModel) -> Float[Tensor, " d_model"]:
         The direction, float32.
 
     Raises:
+        TypeError: the model knows no vocabulary.
         VocabError: the model has no text.
-    """  # noqa: DOC502 (raised by require_text)
+    """  # noqa: DOC502 (raised by what checks the model)
+    require_vocabulary(model, "modality_direction")
     model.vocab.require_text("modality_direction", model.provenance.model_and_family)
     text, speech = (_mean_row(model, modality) for modality in ("text", "speech"))
     return reading_directions(model, (text - speech)[None])[0]
@@ -165,9 +167,11 @@ def text_subspace(model: SpeechTextModel, n: int) -> Float[Tensor, "n d_model"]:
         not centred: the mean row is in them.
 
     Raises:
+        TypeError: the model knows no vocabulary.
         VocabError: the model has no text.
         ValueError: more directions than the rows span, or fewer than one.
-    """  # noqa: DOC502 (VocabError is raised by require_text)
+    """  # noqa: DOC502 (the others are raised by what checks the model)
+    require_vocabulary(model, "text_subspace")
     model.vocab.require_text("text_subspace", model.provenance.model_and_family)
     ids = torch.tensor(list(model.vocab.text), device=model.W_U.device)
     limit = min(len(ids), model.cfg.d_model)
@@ -196,8 +200,13 @@ def orthonormal(rows: Float[Tensor, "n d_model"]) -> Float[Tensor, "n_independen
         where rows depend on one another (" The", "The" of a tied embedding often nearly do).
 
     Raises:
-        ValueError: there is no row, or none that is not zero.
+        ValueError: there is no row, none that is not zero, or one with NaN or infinity.
     """
+    if not rows.isfinite().all():
+        raise ValueError(
+            f"orthonormal: got {len(rows)} rows with NaN or infinite entries, expected finite "
+            "ones. Was one divided by a length of 0?"
+        )
     if not len(rows) or not rows.any():
         raise ValueError(
             f"orthonormal: got {len(rows)} rows without a direction, expected at least one row "

@@ -166,15 +166,13 @@ def dose_response(
         The metrics.
 
     Raises:
+        TypeError: a vector that is no tensor of floats, metrics without names, or one strength for
+            several.
         ValueError: no run, strength or metric; a name twice; vectors of another width or number;
             a layer that the model does not have.
-    """
+    """  # noqa: DOC502 (raised by the checks)
     check_runs(runs, metrics, "dose_response")
-    if not len(strengths) or n_random < 0:
-        raise ValueError(
-            f"dose_response: got {len(strengths)} strengths and n_random={n_random}, expected at "
-            "least one strength, and n_random >= 0."
-        )
+    _check_options(strengths, n_random)
     check_width(vector, model, "dose_response")
     at = sites(model, kind, layers=layers)
     vectors = _directions(vector, len(at), n_random, seed)
@@ -207,6 +205,18 @@ def dose_response(
         seed=seed,
         provenance=provenance,
     )
+
+
+def _check_options(strengths: Sequence[float], n_random: int) -> None:
+    if isinstance(strengths, int | float):
+        raise TypeError(
+            f"dose_response: got strengths={strengths}, expected several. Give [{strengths}]."
+        )
+    if not len(strengths) or n_random < 0:
+        raise ValueError(
+            f"dose_response: got {len(strengths)} strengths and n_random={n_random}, expected at "
+            "least one strength, and n_random >= 0."
+        )
 
 
 def _directions(

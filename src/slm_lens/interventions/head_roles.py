@@ -187,14 +187,19 @@ def head_roles(
         The attention.
 
     Raises:
-        ValueError: no utterance, a name twice, no word with a position, training mode, a layer that
-            does not exist, or a model without attention patterns.
+        ValueError: no utterance, a name twice, no word with a position, training mode, a layer or
+            modality that does not exist, or a model without attention patterns.
     """
     check_names([MeasuredRun(x.name, x.sequence) for x in utterances], "head_roles")
     if model.training:
         raise ValueError(
             "head_roles: got a model in training mode, expected evaluation mode (dropout would "
             "change every pattern). Call `model.eval()`."
+        )
+    unknown = [m for m in modalities if m not in MODALITIES]
+    if unknown or not modalities:
+        raise ValueError(
+            f"head_roles: got modalities={modalities!r}, expected a list of some of {MODALITIES}."
         )
     chosen = [site.layer for site in sites(model, "pattern", layers=layers)]
     of_runs = [(x, role_keys(x.sequence, modalities)) for x in utterances]

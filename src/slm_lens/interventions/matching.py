@@ -35,12 +35,21 @@ class SpanMatch:
             that differ, where they agree; ``"start"`` and ``"end"`` outside them.
         clean: half-open positions of the clean run.
         corrupted: half-open positions of the corrupted run.
+
+    Raises:
+        ValueError: an unknown role.
     """
 
     label: str
     role: Role
     clean: Span
     corrupted: Span
+
+    def __post_init__(self) -> None:
+        if self.role not in ROLES:
+            raise ValueError(
+                f"SpanMatch {self.label!r}: got role={self.role!r}, expected one of {ROLES}."
+            )
 
 
 def match_runs(

@@ -76,22 +76,32 @@ def check_names(runs: Sequence[MeasuredRun], caller: str) -> None:
         )
 
 
-def check_runs(runs: Sequence[MeasuredRun], metrics: Mapping[str, Metric], caller: str) -> None:
+def check_runs(
+    runs: Sequence[MeasuredRun],
+    metrics: Mapping[str, Metric],
+    caller: str,
+    example: str = '{"answer": log_prob()}',
+) -> None:
     """Refuse runs and metrics that no table can be made of.
 
     Args:
         runs: the runs.
         metrics: the metrics by their names.
         caller: the public function, to begin messages with.
+        example: metrics as that function takes them.
 
     Raises:
+        TypeError: the metrics have no names.
         ValueError: there is no run or metric, or a name occurs twice.
     """
     check_names(runs, caller)
-    if not metrics:
-        raise ValueError(
-            f'{caller}: got no metric, expected at least one, such as {{"answer": log_prob()}}.'
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"{caller}: got metrics as a {type(metrics).__name__}, expected them by the names that "
+            f"tables are to have. Give metrics={example}."
         )
+    if not metrics:
+        raise ValueError(f"{caller}: got no metric, expected at least one, such as {example}.")
 
 
 class Meter:

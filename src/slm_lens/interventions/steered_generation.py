@@ -1,6 +1,7 @@
 """What a model says or writes when it is steered."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -102,7 +103,8 @@ def generate_steered(
         The continuations.
 
     Raises:
-        ValueError: no prompt, a name twice, or an option out of range.
+        ValueError: no prompt, a name twice, an option out of range, or a steering that begins
+            behind the last position that the model reads.
     """
     names = [prompt.name for prompt in prompts]
     if not names or len(set(names)) != len(names) or max_new_tokens < 1 or temperature < 0:
@@ -119,13 +121,31 @@ def generate_steered(
         "eos_token_id": list(stop) or None,
         "use_past_kv_cache": use_past_kv_cache,
     }
+    given = [steerings] if isinstance(steerings, Steering) else list(steerings)
+    _check_reach(prompts, given, max_new_tokens)
     found = []
-    with steered(model, steerings):
+    with steered(model, given) if given else nullcontext():
         for prompt in prompts:
             new = _generate(model, prompt.sequence.tokens, options, seed)
             found.append(_read(model, prompt, new))
         provenance = model.provenance
     return SteeredGeneration(tuple(found), provenance)
+
+
+def _check_reach(
+    prompts: Sequence[Utterance], steerings: Sequence[Steering], max_new_tokens: int
+) -> None:
+    """The last token is generated and not read, so nothing is steered there."""
+    for prompt in prompts:
+        n_read = len(prompt.sequence) + max_new_tokens - 1
+        for steering in steerings:
+            start = steering.span[0]
+            if start >= n_read:
+                raise ValueError(
+                    f"generate_steered: got a steering from position {start} on of "
+                    f"{prompt.name!r}, of which the model reads {n_read} positions at most, "
+                    f"expected a start below {n_read}. Begin earlier, or raise max_new_tokens."
+                )
 
 
 def _generate(

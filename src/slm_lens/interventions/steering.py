@@ -14,6 +14,7 @@ Source: adding vectors, Turner et al. 2023, arXiv:2308.10248; linear decay, Chan
 arXiv:2606.11386, Eq. 7.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -96,7 +97,9 @@ class Steering:
         schedule: factor by position.
 
     Raises:
-        ValueError: the span is empty, or the site is part of a head.
+        TypeError: the vector is no tensor of floats.
+        ValueError: it is no single finite vector, the strength is not finite, the span is empty,
+            or the site is part of a head.
     """
 
     site: Site
@@ -111,6 +114,13 @@ class Steering:
             raise ValueError(
                 f"Steering: got {self.site.label}, expected a site as wide as the residual stream: "
                 "resid_pre, resid_mid, resid_post, attn_out or mlp_out."
+            )
+        check_floats(self.vector, "Steering")
+        if self.vector.ndim != 1 or not math.isfinite(self.strength):
+            raise ValueError(
+                f"Steering: got a vector of shape {tuple(self.vector.shape)} and "
+                f"strength={self.strength}, expected one vector, [d_model], and a finite number. "
+                "Of a contrast take contrast(...).at(site)."
             )
 
     def with_strength(self, strength: float) -> "Steering":
@@ -177,6 +187,30 @@ def steered(model: LensModel, steerings: Steering | Sequence[Steering]) -> Itera
         yield
 
 
+def check_floats(vector: Tensor, caller: str) -> None:
+    """Refuse what is no tensor of finite numbers.
+
+    Args:
+        vector: one or several.
+        caller: the public name, to begin messages with.
+
+    Raises:
+        TypeError: no tensor of floats.
+        ValueError: NaN or infinity.
+    """
+    if not isinstance(vector, Tensor) or not vector.is_floating_point():
+        got = f"a tensor of {vector.dtype}" if isinstance(vector, Tensor) else type(vector).__name__
+        raise TypeError(
+            f"{caller}: got {got} for a vector, expected a tensor of floats. "
+            "torch.tensor(numbers, dtype=torch.float32) makes one."
+        )
+    if not vector.isfinite().all():
+        raise ValueError(
+            f"{caller}: got a vector with NaN or infinite entries, expected finite ones. Was it "
+            "divided by a length of 0?"
+        )
+
+
 def check_width(vector: Tensor, model: LensModel, caller: str) -> None:
     """Refuse vectors that are not as wide as the residual stream.
 
@@ -186,8 +220,10 @@ def check_width(vector: Tensor, model: LensModel, caller: str) -> None:
         caller: the public name, to begin messages with.
 
     Raises:
-        ValueError: another width.
-    """
+        TypeError: no tensor of floats.
+        ValueError: another width, or numbers that are not finite.
+    """  # noqa: DOC502 (some raised by check_floats)
+    check_floats(vector, caller)
     if vector.shape[-1] != model.cfg.d_model:
         raise ValueError(
             f"{caller}: got a vector of width {vector.shape[-1]}, expected d_model = "

@@ -115,13 +115,14 @@ def causal_trace(
         One row for each prompt, layer, place and metric.
 
     Raises:
+        TypeError: `sigma` is one number.
         ValueError: no prompt or metric, repeated names, an unknown option, a layer that does not
             exist, a window that does not fit, no noise for a modality, a subject of several
             modalities, a prompt without answer, or none that the model answers.
-    """
+    """  # noqa: DOC502 (TypeError is raised by _check_sigma)
     chosen = [answer_probability()] if metrics is None else list(metrics)
     named = {m.name: m for m in chosen}
-    check_runs(prompts, named, "causal_trace")
+    check_runs(prompts, named, "causal_trace", "[answer_probability()]")
     _check(prompts, chosen, at, unanswered, n_samples)
     windows = windows_of(model, kind, layers, window, severed)
     if sigma is None:
@@ -186,6 +187,11 @@ def _check(
 
 
 def _check_sigma(prompts: Sequence[MeasuredRun], sigma: Mapping[Modality, float]) -> None:
+    if not isinstance(sigma, Mapping):
+        raise TypeError(
+            f"causal_trace: got sigma={sigma!r}, expected a number for each modality, such as "
+            "{'speech': 0.1, 'text': 0.2}. subject_noise(model, prompts) gives them."
+        )
     needed = {modality_of(p, "causal_trace") for p in prompts}
     good = {m for m, s in sigma.items() if m in MODALITIES and s > 0}
     if not needed <= good or len(good) != len(sigma):

@@ -57,3 +57,20 @@ class SpeechTextModel(LensModel, Protocol):
     def provenance(self) -> Provenance:
         """What the numbers depend on now."""
         ...
+
+
+def require_vocabulary(model: object, caller: str) -> None:
+    """Refuse a bridge that does not know its vocabulary.
+
+    Args:
+        model: the model.
+        caller: the public function, to begin the message with.
+
+    Raises:
+        TypeError: it knows none.
+    """
+    if not isinstance(model, SpeechTextModel):
+        raise TypeError(
+            f"{caller}: got a {type(model).__name__} that knows no vocabulary, expected one with "
+            "text, units and words. slm_lens.load(hf_model, vocab_spec=...) gives it."
+        )

@@ -25,7 +25,7 @@ from slm_lens._atomic import write_atomically
 from slm_lens.lens._read_words import WordReader, WordReadout
 from slm_lens.lens._word_table import build_table
 from slm_lens.lens.logit_lens import LogitLens
-from slm_lens.lens.model import SpeechTextModel
+from slm_lens.lens.model import SpeechTextModel, require_vocabulary
 from slm_lens.lens.states import (
     Forward,
     ForwardUsed,
@@ -180,11 +180,7 @@ def word_lens(
     Source:
         Ours.
     """  # noqa: DOC502 (some raised by the functions it calls)
-    if not isinstance(model, SpeechTextModel):
-        raise TypeError(
-            f"word_lens: got a {type(model).__name__} that knows no vocabulary, expected one with "
-            "text, units and words. slm_lens.load(hf_model, vocab_spec=...) gives it."
-        )
+    require_vocabulary(model, "word_lens")
     model.vocab.require_text("word_lens", model.provenance.model_and_family)
     _check_options(utterances, n_draws, batch_size)
     if lens is not None and not isinstance(lens, TunedLens):

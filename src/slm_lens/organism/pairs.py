@@ -26,6 +26,7 @@ import polars as pl
 from slm_lens.interventions.answers import answer_and_foil, answer_tokens
 from slm_lens.interventions.matching import Matching, match_runs
 from slm_lens.interventions.pairs import RunPair
+from slm_lens.lens.model import require_vocabulary
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.provenance import Provenance
 from slm_lens.organism.corpus import TRAINING_VOICES, draw_voice
@@ -132,8 +133,10 @@ def organism_pairs(
     Raises:
         ValueError: an unknown option, a model that does not know the language, the same sentence
             in the same modality, or no pair is left.
+        TypeError: the model knows no vocabulary.
         ImportError: something is to be spoken, and there is no espeak-ng.
-    """  # noqa: DOC502 (ImportError is raised by EspeakSynthesizer)
+    """  # noqa: DOC502 (TypeError and ImportError are raised by the parts)
+    require_vocabulary(model, "organism_pairs")
     _check_options(clean, corrupted, continue_in, same_sentence, known, which_facts, n_partners)
     setting = _Setting(clean, corrupted, continue_in, same_sentence, match)
     runs = FactRuns(model)

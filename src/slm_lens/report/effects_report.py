@@ -15,6 +15,10 @@ from slm_lens.model.provenance import Provenance
 from slm_lens.views.effects_figure import effects_heat_map
 from slm_lens.views.phases_figure import save_figure
 
+_NO_FIGURE = (
+    "No figure of this: it has several numbers for each layer and role. For one take a single head "
+    "and source layer, or all heads together."
+)
 _SMALL = "left out whose clean and corrupted run hardly differ"
 
 
@@ -107,7 +111,8 @@ def _counted(summary: pl.DataFrame, examples: str) -> str:
     n, n_left_out = summary[f"n_{examples}"], summary["n_left_out"].max()
     shown = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     left_out = f"; {n_left_out} {_SMALL}" if n_left_out else ""
-    return f"Mean over {shown} {examples} [95 % interval]{left_out}"
+    interval = "[95 % interval, over two or more]" if n.min() < 2 else "[95 % interval]"
+    return f"Mean over {shown} {examples} {interval}{left_out}"
 
 
 def _report(
@@ -128,7 +133,9 @@ def _report(
         console.print(effects_table(panel.summary))
         console.print(_counted(panel.summary, examples), soft_wrap=True)
         is_map = not panel.summary.select("layer", "role").is_duplicated().any()
-        if is_map and panel.summary["estimate"].is_finite().any():
+        if not is_map:
+            console.print(_NO_FIGURE, soft_wrap=True)
+        elif panel.summary["estimate"].is_finite().any():
             figure = effects_heat_map({panel.short_title: panel.summary}, label=panel.label)
             save_figure(figure, out / panel.file)
             files += [f"{panel.file}.png", f"{panel.file}.svg"]
@@ -149,6 +156,7 @@ def _is_of_no_use(summary: pl.DataFrame, column: str) -> bool:
 
 
 def _cell(row: Mapping[str, Any]) -> str:
-    if row["low"] is None:
+    n = row["n_pairs"] if "n_pairs" in row else row["n_prompts"]
+    if row["low"] is None or n < 2:  # one number has no spread
         return f"{row['estimate']:.3f}"
     return f"{row['estimate']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

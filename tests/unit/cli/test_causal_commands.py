@@ -86,6 +86,7 @@ def test_patch_single_heads_and_layers_of_another_source(tmp_path, table):
     rows = [[c.strip() for c in r.split("│")[1:3]] for r in output.splitlines() if "│" in r]
     assert rows == [["5", str(head)] for head in range(4)]
     assert names_in(tmp_path / "heads") == ["patching.json", "patching.parquet"]
+    assert "No figure of this: it has several numbers for each layer and role" in output
     run(
         "patch", "organism", table, "--out", tmp_path / "between", "--layers", "5", "--heads", "1",
         "--kind", "v", "--source-layers", "3-4",
@@ -176,13 +177,16 @@ def test_a_clean_run_is_traced_once(tmp_path, table):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["facts", "--policy", "prefixes"], "PAIRS: got 'facts' with --policy, expected options "
-                                            "of facts alone"),
+        (["facts", "--policy", "prefixes"], "PAIRS: got 'facts' with --policy, expected only "
+                                            "options that go with it: these go with a table"),
         (["facts", "--overlap", "trim", "--missing", "refuse"], "--overlap, --missing"),
         (["a.csv", "--partners", "2", "--pair-seed", "1"], "with --partners, --pair-seed, "
-                                                           "expected options of tables alone"),
+                                                           "expected only options that go with "
+                                                           "it: these go with 'facts' alone"),
         (["a.csv", "--continue-in", "text", "--relations", "home"], "--continue-in, --relations"),
         (["a.csv"], "read_pairs: no file at 'a.csv'"),
+        (["a.csv", "--layers", "7-2"], "--layers: got '7-2', in which 7-2 has no number, expected "
+                                       "the lower one first. Give 2-7."),
         (["a.csv", "--layers", "1-"], "--layers: got '1-', expected whole numbers"),
     ],
 )  # fmt: skip
@@ -205,7 +209,7 @@ def test_heads_and_source_layers_are_numbers(tmp_path, capsys, monkeypatch):
 def test_numbers():
     assert numbers("--layers", None) is None
     assert numbers("--layers", "0, 3,5-7") == [0, 3, 5, 6, 7]
-    for wrong in ("", "a", "1-", "-1", "1;2", "1-b"):
+    for wrong in ("", "a", "1-", "-1", "1;2", "1-b", "0,7-2"):
         with pytest.raises(ValueError, match=r"--layers: got"):
             numbers("--layers", wrong)
 

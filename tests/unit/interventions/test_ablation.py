@@ -181,6 +181,12 @@ def test_what_does_not_fit_is_refused(model, utterances):
             pass
     with pytest.raises(ValueError, match="Projection: got rows whose products differ from 0 and 1"):
         Projection(Site("resid_post", 1), torch.ones(2, 16))
+    with pytest.raises(ValueError, match="products differ from 0 and 1 by up to nan"):
+        Projection(Site("resid_post", 1), torch.full((1, 16), torch.nan))
+    with pytest.raises(
+        ValueError, match=r"Projection: got a basis of shape \(0, 16\), expected at"
+    ):
+        Projection(Site("resid_post", 1), torch.ones(0, 16))
     with pytest.raises(ValueError, match="Projection: got L1 z, expected a site as wide"):
         Projection(site, torch.eye(16)[:1])
     with (

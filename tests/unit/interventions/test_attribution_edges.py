@@ -346,6 +346,8 @@ def test_what_cannot_be_scored_is_refused(model):
     found = attribute(model, [pair])
     with pytest.raises(ValueError, match="circuit: got n=191, expected 1 to 190"):
         found.circuit(191)
+    with pytest.raises(ValueError, match="unembedding differs from that of the one that"):
+        found.top(gqa_model(seed=1))
     with pytest.raises(ValueError, match="differs from the one that the scores are of"):
         found.top(wrap(make_hf_model().double(), make_vocab()), 1)
     assert activation(model, pair.clean.tokens, "hook_embed").shape == (7, 16)

@@ -442,8 +442,8 @@ def test_what_cannot_be_scored_is_refused(model):
     refused("got fit='bend', expected one of", fit="bend")
     refused("pattern has no features", kinds=("z", "pattern"))
     refused("got kinds \\(\\), expected some of", kinds=())
-    refused("steps=0 and ends='corrupted', expected at least 1", steps=0)
-    refused("ends='both', expected at least 1 and one of", ends="both")
+    refused("steps=0 and ends='corrupted', expected a whole number", steps=0)
+    refused("ends='both', expected a whole number, at least 1, and one of", ends="both")
     refused("AtP\\* is defined for the corrupted run alone", steps=2, grad_drop=True)
     refused("expected 'q' or 'k' among them", qk_fix=True)
     refused("at least 2: it divides", of=gqa_model(1), grad_drop=True)
@@ -456,6 +456,8 @@ def test_what_cannot_be_scored_is_refused(model):
         found.top(model, 0)
     with pytest.raises(ValueError, match="got at='word', expected one of"):
         found.summed(0, "word")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="unembedding differs from that of the one that"):
+        found.top(gqa_model(seed=1))
     with pytest.raises(ValueError, match="differs from the one that the scores are of"):
         found.top(wrap(make_hf_model().double(), make_vocab()), 1)
 

@@ -127,3 +127,5 @@ def test_what_does_not_fit_is_refused(model, utterances):
         text_subspace(model, 17)
     with pytest.raises(ValueError, match="orthonormal: got 1 rows without a direction"):
         orthonormal(torch.zeros(1, 4))
+    with pytest.raises(ValueError, match="orthonormal: got 1 rows with NaN or infinite entries"):
+        orthonormal(torch.full((1, 4), torch.nan))

@@ -52,9 +52,9 @@ def test_shares_where_there_is_something_to_divide_by_and_effects_elsewhere(tmp_
     # source layer 2, layer 1, head 0; shares 1/2 and 1; 3/4 of one pair
     assert kl[:3] == ["2", "1", "0"]
     assert kl[3].startswith("0.750 [")
-    assert kl[4] == "0.750 [0.750, 0.750]"
-    assert following[3] == "-0.500 [-0.500, -0.500]"
-    assert same[3] == "-0.750 [-0.750, -0.750]"
+    assert kl[4] == "0.750"
+    assert following[3] == "-0.500"
+    assert same[3] == "-0.750"
     assert sorted(p.suffix for p in tmp_path.iterdir()) == [
         ".json", ".parquet", ".png", ".png", ".png", ".svg", ".svg", ".svg"
     ]  # fmt: skip
@@ -63,9 +63,12 @@ def test_shares_where_there_is_something_to_divide_by_and_effects_elsewhere(tmp_
 def test_heads_have_rows_of_their_own_and_no_figure(tmp_path, capsys):
     rows = [("a", head, "end", "kl", 0.0, 2.0, 1.0 + head) for head in (0, 1)]
     report_patching(patching(rows), "1 pair", tmp_path)
-    assert [r[2:] for r in rows_of(capsys.readouterr().out)] == [
-        ["0", "0.500 [0.500, 0.500]"],
-        ["1", "0.000 [0.000, 0.000]"],
+    output = capsys.readouterr().out
+    assert "No figure of this: it has several numbers for each layer and role" in output
+    assert "Mean over 1 pairs [95 % interval, over two or more]" in output
+    assert [r[2:] for r in rows_of(output)] == [
+        ["0", "0.500"],
+        ["1", "0.000"],
     ]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["patching.json", "patching.parquet"]
 
@@ -97,11 +100,11 @@ def test_modalities_of_a_trace_are_apart(tmp_path, capsys):
         r"0\.512, text 0\.25, 1 samples; 1 of 3 prompts left out .*; 4 pairs",
         output,
     )
-    assert "probability, speech (total effect 0.800 [0.800, 0.800])" in output
-    assert "probability, text (total effect 0.600 [0.600, 0.600])" in output
+    assert "probability, speech (total effect 0.800)" in output
+    assert "probability, text (total effect 0.600)" in output
     assert rows_of(output) == [
-        ["0", "0.400 [0.400, 0.400]"],
-        ["0", "0.100 [0.100, 0.100]"],
+        ["0", "0.400"],
+        ["0", "0.100"],
     ]
 
 

@@ -198,6 +198,15 @@ def test_paths_that_lead_nowhere_are_refused(model):
         send(model, [pair], [([Writer("head", 1, 9)], [Reader("k", 2, 0)])])
 
 
+def test_senders_and_receivers_that_stand_twice_are_refused(model):
+    Writer, Reader = graph_parts()
+    sender, receiver = Writer("head", 1, 0), Reader("logits", 3)
+    with pytest.raises(ValueError, match=r"got a path with the senders \['L1H0'\] more than once"):
+        send(model, [whole_pair()], [([sender] * 2, [receiver])])
+    with pytest.raises(ValueError, match=r"got a path with the receivers \['logits'\] more than"):
+        send(model, [whole_pair()], [([sender], [receiver] * 2)])
+
+
 def test_a_reader_that_is_no_projection_is_refused(model):
     """A hook that scales what the queries' projection gives."""
     Writer, Reader = graph_parts()

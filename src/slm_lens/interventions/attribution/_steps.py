@@ -4,6 +4,7 @@ Sundararajan et al. 2017 (arXiv:1703.01365, equation 3) take the steps k = 1 to 
 Hanna et al. 2024 (EAP-IG) takes k = 0 to m - 1. Both tend to the integral as 1/m, from both sides.
 """
 
+from numbers import Integral
 from typing import Literal, get_args
 
 Ends = Literal["corrupted", "clean"]
@@ -30,9 +31,10 @@ def check_steps(caller: str, steps: int, ends: Ends) -> None:
         ends: which end is among them.
 
     Raises:
-        ValueError: fewer than 1, or an unknown end.
+        ValueError: fewer than 1, no whole number, or an unknown end.
     """
-    if steps < 1 or ends not in ENDS:
+    if not isinstance(steps, Integral) or steps < 1 or ends not in ENDS:
         raise ValueError(
-            f"{caller}: got steps={steps} and ends={ends!r}, expected at least 1 and one of {ENDS}."
+            f"{caller}: got steps={steps} and ends={ends!r}, expected a whole number, "
+            f"at least 1, and one of {ENDS}."
         )

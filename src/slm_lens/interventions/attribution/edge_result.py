@@ -34,6 +34,7 @@ class EdgeAttribution:
         clean: metric of each clean run; NaN for one that does not compare runs.
         corrupted: metric of each corrupted run.
         provenance: what the numbers depend on; None for a bridge that does not say.
+        unembedding: hash of what the model's logits are read through (`unembedding_hash`).
     """
 
     question: Question
@@ -44,6 +45,7 @@ class EdgeAttribution:
     clean: Float[Tensor, " n_pairs"]
     corrupted: Float[Tensor, " n_pairs"]
     provenance: Provenance | None
+    unembedding: str
 
     def places(self, pair: int) -> tuple[Place, ...]:
         """What the last axis of the scores of a pair counts.
@@ -108,7 +110,7 @@ class EdgeAttribution:
         Raises:
             ValueError: `n` is less than 1, or another model.
         """  # noqa: DOC502 (raised by top_rows and check_same_model)
-        check_same_model(model, self.provenance, "EdgeAttribution.top")
+        check_same_model(model, self.provenance, self.unembedding, "EdgeAttribution.top")
         effects = partial(edge_effects, model, self.question)
         return top_rows(self._rows(), n, self.at, effects, _SCHEMA)
 

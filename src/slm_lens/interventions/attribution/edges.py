@@ -49,6 +49,7 @@ from slm_lens.interventions.pairs import RunPair
 from slm_lens.interventions.patching import At
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.tuned_lens import unembedding_hash
 
 
 def attribute_edges(
@@ -106,6 +107,7 @@ def attribute_edges(
         clean=torch.tensor([clean for clean, _ in values]),
         corrupted=torch.tensor([corrupted for _, corrupted in values]),
         provenance=provenance_if_known(model),
+        unembedding=unembedding_hash(model),
     )
 
 

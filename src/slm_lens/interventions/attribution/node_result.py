@@ -33,6 +33,7 @@ class NodeAttribution:
         clean: metric of each clean run; NaN for one that does not compare runs.
         corrupted: metric of each corrupted run.
         provenance: what the numbers depend on; None for a bridge that does not say.
+        unembedding: hash of what the model's logits are read through (`unembedding_hash`).
     """
 
     question: Question
@@ -43,6 +44,7 @@ class NodeAttribution:
     clean: Float[Tensor, " n_pairs"]
     corrupted: Float[Tensor, " n_pairs"]
     provenance: Provenance | None
+    unembedding: str
 
     def summed(self, pair: int, at: At) -> Float[Tensor, "n_sites n_places"]:
         """Scores of one pair, summed over the positions of each place.
@@ -90,7 +92,7 @@ class NodeAttribution:
         Raises:
             ValueError: `n` is less than 1, or another model.
         """  # noqa: DOC502 (raised by top_rows and check_same_model)
-        check_same_model(model, self.provenance, "NodeAttribution.top")
+        check_same_model(model, self.provenance, self.unembedding, "NodeAttribution.top")
         effects = partial(node_effects, model, self.question)
         return top_rows(self._rows(at), n, at, effects, _SCHEMA)
 

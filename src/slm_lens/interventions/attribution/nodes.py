@@ -50,6 +50,7 @@ from slm_lens.interventions.pairs import RunPair
 from slm_lens.interventions.site import HEAD_KINDS, SITE_KINDS, Site, SiteKind, sites
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.tuned_lens import unembedding_hash
 
 _Scores = Float[Tensor, "n_drops n_sites pos"]
 
@@ -115,6 +116,7 @@ def attribute_nodes(
         clean=torch.tensor([clean for clean, _ in values]),
         corrupted=torch.tensor([corrupted for _, corrupted in values]),
         provenance=provenance_if_known(model),
+        unembedding=unembedding_hash(model),
     )
 
 

@@ -128,7 +128,8 @@ def patch_paths(
 
     Raises:
         ValueError: training mode, no pair or two of one name, an unknown fit, no path, a sender or
-            receiver that does not exist, or a receiver that reads before all of the senders write.
+            receiver that does not exist or stands twice in a path, or a receiver that reads before
+            all of the senders write.
     """
     question = Question(tuple(pairs), metric, fit)
     check_question(model, question, "patch_paths", gradients=False)
@@ -191,4 +192,11 @@ def edge_effects(
 
 def _edges_of(path: Path) -> list[Edge]:
     """From senders to receivers that read later."""
+    for name, ends in zip(("senders", "receivers"), path, strict=True):
+        twice = list(dict.fromkeys(end.label for end in ends if list(ends).count(end) > 1))
+        if twice:
+            raise ValueError(
+                f"patch_paths: got a path with the {name} {twice} more than once, expected each "
+                "once: what is sent would count as often. Leave the others out."
+            )
     return [(w, r) for r in path[1] for w in path[0] if writes_before(w, r)]

@@ -16,6 +16,7 @@ from slm_lens.interventions.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.tuned_lens import unembedding_hash
 from slm_lens.model.provenance import Provenance
 
 NodeAt = tuple[int, Site, Place]
@@ -70,20 +71,28 @@ def _effects(
     return effects
 
 
-def check_same_model(model: Any, made_with: Provenance | None, caller: str) -> None:
+def check_same_model(
+    model: Any, made_with: Provenance | None, unembedding: str, caller: str
+) -> None:
     """Refuse another model than the one that scores were computed with.
 
     Args:
         model: the model.
         made_with: the scores' provenance.
+        unembedding: hash of the model's unembedding, for models that say the same of themselves.
         caller: the public function, to begin messages with.
 
     Raises:
-        ValueError: it has another provenance.
+        ValueError: it has another provenance or another unembedding.
     """
     now = provenance_if_known(model)
     if now != made_with:
         raise ValueError(
             f"{caller}: got a model that differs from the one that the scores are of ({now}), "
             f"expected {made_with}. Give the same model, without other hooks, or compute them anew."
+        )
+    if unembedding_hash(model) != unembedding:
+        raise ValueError(
+            f"{caller}: got a model whose unembedding differs from that of the one that the scores "
+            "are of, expected the same weights. Give the same model, or compute them anew."
         )
