@@ -111,7 +111,7 @@ def _counted(summary: pl.DataFrame, examples: str) -> str:
     n, n_left_out = summary[f"n_{examples}"], summary["n_left_out"].max()
     shown = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     left_out = f"; {n_left_out} {_SMALL}" if n_left_out else ""
-    interval = "[95 % interval, over two or more]" if n.min() < 2 else "[95 % interval]"
+    interval = "[95 % interval, over two or more]" if (n < 2).any() else "[95 % interval]"
     return f"Mean over {shown} {examples} {interval}{left_out}"
 
 
