@@ -18,7 +18,7 @@ def test_ablate_words_knows_its_options(model, utterances):
 
     options: dict[str, Any] = {"policy": "whole_word", "function_words": FUNCTION, "n_draws": 0}
     for option, wrong, valid in (("word", "prev", "current"), ("until", "ever", "word")):
-        given = options | {option: wrong}
+        given: dict[str, Any] = {**options, option: wrong}
         with pytest.raises(ValueError, match=rf"got {option}='{wrong}', expected one of .'{valid}"):
             ablate_words(model, utterances[:2], **given)
 
