@@ -228,7 +228,7 @@ class TestRefusals:
     def test_nothing_to_fit_on(self, model, sequences):
         with pytest.raises(ValueError, match="fit_tuned_lens: got no sequence"):
             fit_tuned_lens(model, [], FAST)
-        with pytest.raises(ValueError, match="lens_divergence: got no sequence"):
+        with pytest.raises(ValueError, match="lens_divergence: got 0 sequences"):
             lens_divergence(model, {}, [])
         spoken = [s for s in sequences if "text" not in s.kinds]
         with pytest.raises(ValueError, match="got no text position in what 12 steps read"):
