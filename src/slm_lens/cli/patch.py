@@ -135,8 +135,6 @@ def metrics_of(names: list[MetricName]) -> "list[Metric]":
     Returns:
         The metrics, in order; text and speech mass are told apart by their names.
     """
-    from dataclasses import replace
-
     from slm_lens.interventions import metrics
 
     made = {
@@ -145,8 +143,8 @@ def metrics_of(names: list[MetricName]) -> "list[Metric]":
         MetricName.probability: metrics.answer_probability(),
         MetricName.rank: metrics.answer_rank(),
         MetricName.kl: metrics.divergence(),
-        MetricName.text_mass: replace(metrics.modality_mass("text"), name="text_mass"),  # pyright: ignore[reportArgumentType]
-        MetricName.speech_mass: replace(metrics.modality_mass("speech"), name="speech_mass"),  # pyright: ignore[reportArgumentType]
+        MetricName.text_mass: metrics.modality_mass("text", name="text_mass"),
+        MetricName.speech_mass: metrics.modality_mass("speech", name="speech_mass"),
         MetricName.next_unit_log_prob: metrics.next_unit_log_prob(),
     }
     return [made[name] for name in names]

@@ -12,9 +12,7 @@ from typing import Literal, get_args
 from jaxtyping import Int
 from torch import Tensor
 
-from slm_lens.interventions.matching import ROLES as ROLES
 from slm_lens.interventions.matching import Role, SpanMatch
-from slm_lens.interventions.matching import match_words as match_words
 from slm_lens.interventions.moving import Fit, Move, Span, move, moves_together
 from slm_lens.sequence.function_words import word_type
 from slm_lens.sequence.sequence import SpeechTextSequence
@@ -60,7 +58,7 @@ class RunPair:
         if not self.matches:
             raise ValueError(
                 f"RunPair {self.name!r}: got no match, expected spans that stand for each other. "
-                "match_words(clean, corrupted) gives them by word."
+                "match_runs(clean, corrupted) gives them by word."
             )
         for side, n_tokens in (("clean", len(self.clean)), ("corrupted", len(self.corrupted))):
             end = 0

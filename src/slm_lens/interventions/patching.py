@@ -26,10 +26,11 @@ from torch import Tensor
 
 from slm_lens._console import step_progress
 from slm_lens.interventions._activations import activations, streams
+from slm_lens.interventions.matching import ROLES, Role
 from slm_lens.interventions.measured_run import provenance_of_runs
 from slm_lens.interventions.metrics import Metric, Scored
 from slm_lens.interventions.moving import Fit, Move
-from slm_lens.interventions.pairs import ROLES, Direction, Role, RunPair
+from slm_lens.interventions.pairs import Direction, RunPair
 from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
 from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.interventions.site import Site, SiteKind, check_numbers, check_sites, sites
@@ -274,7 +275,7 @@ def _moved_values(
             raise ValueError(
                 "patch_pairs: got attention patterns of runs whose positions differ, expected the "
                 "same positions in both: a pattern is a row over all of them. Take z, or pairs of "
-                "equal length, matched by match_units."
+                "equal length, matched unit by unit: match_runs(..., 'units')."
             )
         values = move(rows.transpose(0, 1))
         return values if site.head is None else values[:, 0]

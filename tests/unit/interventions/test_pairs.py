@@ -90,7 +90,7 @@ def test_a_pair_needs_no_foil():
 
 
 def test_a_pair_without_matches_is_refused():
-    with pytest.raises(ValueError, match=r"'zebra': got no match, expected spans.*match_words\("):
+    with pytest.raises(ValueError, match=r"'zebra': got no match, expected spans.*match_runs\("):
         pair(matches=())
 
 

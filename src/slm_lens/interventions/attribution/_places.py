@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from slm_lens.interventions.pairs import ROLES, Direction, RunPair
+from slm_lens.interventions.matching import ROLES
+from slm_lens.interventions.pairs import Direction, RunPair
 from slm_lens.interventions.patching import AT, At
 
 
