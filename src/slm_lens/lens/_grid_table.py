@@ -82,7 +82,9 @@ def _lists(values: Tensor, dtype: Any) -> pl.Series:
     return pl.Series(values.flatten(0, 1).tolist(), dtype=pl.List(dtype))
 
 
-def _picked(values: Tensor, at: Sequence[int | None], dtype: Any, nothing: float) -> pl.Series:
+def _picked(
+    values: Tensor, at: Sequence[int | None], dtype: Any, nothing: int | float
+) -> pl.Series:
     """The column of each row's own target; null where there is none."""
     picked = [
         [None if i is None else row[i] for i, row in zip(at, layer, strict=True)]
