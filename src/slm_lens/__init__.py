@@ -122,8 +122,8 @@ if TYPE_CHECKING:
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
-    from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.views.page import Page, PageText, View
+    from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.views.speech_tokens import speech_tokens
     from slm_lens.vocab import SpeechTextVocab
 

@@ -3,7 +3,6 @@
 import pytest
 from spoken_by_hand import HOSTILE, make_phones, make_sequence, make_units, make_vocab
 
-
 WRITTEN = HOSTILE.replace(" ", "·")
 
 

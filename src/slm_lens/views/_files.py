@@ -66,6 +66,6 @@ def style_text(name: str) -> str:
 
 
 def _inside_script(text: str) -> str:
-    """``<\\/script`` is the same string to JavaScript and ends no element; likewise ``<\\!--``."""
+    r"""``<\/script`` is the same string to JavaScript and ends no element; likewise ``<\!--``."""
     text = re.sub(r"</(?=script)", r"<\\/", text, flags=re.IGNORECASE)
     return re.sub(r"//# sourceMappingURL=.*", "", text.replace("<!--", r"<\!--"))

@@ -12,7 +12,7 @@ import numpy as np
 ARRAY_KEY = "$array"
 """Marks an array: base64 of its little-endian numbers, with dtype and shape."""
 
-# What JavaScript has typed arrays for, without those of 64-bit integers, which are no numbers there.
+# What JavaScript has typed arrays for; its 64-bit integers are no numbers.
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 # Parsers of HTML end scripts at "</script" whatever the quotes; old ones of JavaScript end lines at
 # the two separators.

@@ -10,9 +10,9 @@ view.save("strip.html")  # a whole page
 Page([view, PageText("What to see", "The third head reads the word before.")]).save("both.html")
 ```
 
-A script is ``views/js/<kind>.js`` and calls ``slmLens.register("<kind>", (root, data, context) =>
-...)``; a stylesheet ``views/css/<kind>.css`` is taken along where there is one. What scripts may use
-stands at the head of ``views/js/core.js``.
+A script is ``views/js/<kind>.js`` and calls ``slmLens.register("<kind>", draw)``; a stylesheet
+``views/css/<kind>.css`` is taken along where there is one. What scripts may use stands at the head
+of ``views/js/core.js``.
 """
 
 import html
@@ -32,7 +32,8 @@ THEMES: tuple[Theme, ...] = get_args(Theme)
 _CORE = ("core", "dom", "colour")
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; media-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
+    "img-src data: blob:; media-src data: blob:; font-src data:; base-uri 'none'; "
+    "form-action 'none'"
 )
 _FRAME_HEIGHT_PX = 480
 # A page in a frame tells its height; one listener serves all frames of a notebook.

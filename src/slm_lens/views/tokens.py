@@ -30,8 +30,8 @@ def described_positions(
         phones: phonemes of the clip with their times; needs `units`.
 
     Returns:
-        JSON values: ``positions``, for each one its token id, kind, label, unit, stream, word, times
-        and phoneme (what is not known is left out), and ``words``.
+        JSON values: ``positions``, for each one its token id, kind, label, unit, stream, word,
+        times and phoneme (what is not known is left out), and ``words``.
 
     Raises:
         ValueError: the units are not those of the sequence, or phonemes come without units.
