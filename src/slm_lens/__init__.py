@@ -122,7 +122,8 @@ if TYPE_CHECKING:
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
-    from slm_lens.views.phases_figure import phases_figure, save_figure
+    from slm_lens.views.chart import Chart, save_figure
+    from slm_lens.views.phases_figure import phases_figure
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -131,6 +132,7 @@ _MODULE_OF = {
     "AlignmentError": "errors",
     "AudioError": "errors",
     "Change": "interventions.changing",
+    "Chart": "views.chart",
     "ChatSpec": "families.vocab_spec",
     "CheckpointFiles": "families.files",
     "ComponentStack": "lens.components",
@@ -259,7 +261,7 @@ _MODULE_OF = {
     "report_phases": "report.phase_report",
     "residual_graph": "interventions.attribution.graph",
     "residual_stack": "lens.states",
-    "save_figure": "views.phases_figure",
+    "save_figure": "views.chart",
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
@@ -285,6 +287,7 @@ __all__ = [
     "AlignmentError",
     "AudioError",
     "Change",
+    "Chart",
     "ChatSpec",
     "CheckpointFiles",
     "ComponentStack",

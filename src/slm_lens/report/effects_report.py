@@ -13,7 +13,7 @@ from slm_lens.interventions.patching_result import Patching
 from slm_lens.interventions.tracing_result import Tracing
 from slm_lens.model.provenance import Provenance
 from slm_lens.views.effects_figure import effects_heat_map
-from slm_lens.views.phases_figure import save_figure
+from slm_lens.views.chart import save_figure
 
 _NO_FIGURE = (
     "No figure of this: it has several numbers for each layer and role. For one take a single head "
