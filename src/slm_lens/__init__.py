@@ -120,10 +120,12 @@ if TYPE_CHECKING:
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.views.chart import Chart, save_figure
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
-    from slm_lens.views.chart import Chart, save_figure
+    from slm_lens.views.page import Page, PageText, View
     from slm_lens.views.phases_figure import phases_figure
+    from slm_lens.views.speech_tokens import speech_tokens
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -157,6 +159,8 @@ _MODULE_OF = {
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
     "NodeAttribution": "interventions.attribution.node_result",
+    "Page": "views.page",
+    "PageText": "views.page",
     "Patch": "interventions.patched_runs",
     "PatchedRuns": "interventions.patched_runs",
     "Patching": "interventions.patching_result",
@@ -190,6 +194,7 @@ _MODULE_OF = {
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
     "Utterance": "sequence.utterance",
+    "View": "views.page",
     "VocabError": "errors",
     "VocabSpec": "families.vocab_spec",
     "WordAblation": "interventions.word_ablation",
@@ -265,6 +270,7 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
+    "speech_tokens": "views.speech_tokens",
     "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
@@ -311,6 +317,8 @@ __all__ = [
     "MfccKMeans",
     "MimiCodes",
     "NodeAttribution",
+    "Page",
+    "PageText",
     "Patch",
     "PatchedRuns",
     "Patching",
@@ -343,6 +351,7 @@ __all__ = [
     "UnitTokenizer",
     "Units",
     "Utterance",
+    "View",
     "VocabError",
     "VocabSpec",
     "WordAblation",
@@ -418,6 +427,7 @@ __all__ = [
     "select_spoken_words",
     "sites",
     "specimen_files",
+    "speech_tokens",
     "steer_prompt",
     "steered",
     "study_phases",

@@ -108,6 +108,7 @@ def draw(chart: Chart, style: Style) -> "Figure":
             _colour_bar(figure, images[0], chart.scale)
         for key in chart.keys:
             _draw_key(figure, key, style)
+        figure.draw_without_rendering()  # numbers that the layout changes change the layout again
     return figure
 
 
@@ -128,8 +129,8 @@ def _draw_panel(ax: "Axes", panel: Panel, chart: Chart, style: Style) -> list[An
         ax.legend(handles=handles, frameon=False, handlelength=2.4, labelspacing=0.3)
     if panel.heat is None:
         ax.margins(x=0.03)
-    _scale_axis(ax, "x", panel.x)
-    _scale_axis(ax, "y", panel.y)
+    _scale_axis(ax, "x", panel.x, chart.extent(panel.x, "x"))
+    _scale_axis(ax, "y", panel.y, chart.extent(panel.y, "y"))
     for shade in panel.shades:
         _draw_shade(ax, shade, style)
     for rule in panel.rules:
@@ -137,11 +138,16 @@ def _draw_panel(ax: "Axes", panel: Panel, chart: Chart, style: Style) -> list[An
     return images
 
 
-def _scale_axis(ax: "Axes", which: str, axis: Axis) -> None:
+def _scale_axis(ax: "Axes", which: str, axis: Axis, extent: tuple[float, float]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     of = getattr(ax, f"{which}axis")
     if axis.is_log:
+        is_short = extent[1] < 100 * extent[0]  # two powers of ten at most: 2 and 5 as well
         getattr(ax, f"set_{which}scale")("log")
+        of.set_major_locator(LogLocator(subs=(1, 2, 5) if is_short else (1,)))
         of.set_major_formatter("{x:g}")
+        of.set_minor_formatter(NullFormatter())
     if axis.ticks is not None:
         of.set_ticks(axis.ticks, axis.names)
     if axis.names is not None and which == "x" and max(map(len, axis.names)) > 3:

@@ -114,7 +114,11 @@ def _add_axes(
     assert panel is not None
     domains = {"x": room.columns[place[1]], "y": room.rows[place[0]]}
     for which, axis in (("x", panel.x), ("y", panel.y)):
-        drawn = _axis(axis, style, is_bare=panel.heat is not None)
+        extent = chart.extent(axis, "x" if which == "x" else "y")
+        drawn = _axis(axis, style, extent, is_bare=panel.heat is not None)
+        if which == "x" and panel.heat is None and axis.low is None and axis.high is None:
+            beside = 0.03 * (extent[1] - extent[0])
+            drawn["range"] = [extent[0] - beside, extent[1] + beside]
         first = numbers.setdefault((which, axis), number)
         if first != number:
             drawn["matches"] = _name(which, first)
@@ -129,7 +133,9 @@ def _add_axes(
     _add_titles(figure, panel, domains, style)
 
 
-def _axis(axis: Axis, style: Style, *, is_bare: bool) -> dict[str, Any]:
+def _axis(
+    axis: Axis, style: Style, extent: tuple[float, float], *, is_bare: bool
+) -> dict[str, Any]:
     drawn: dict[str, Any] = {
         "tickfont": {"size": pixels(style, style.tick_pt)},
         "zeroline": False,
@@ -140,7 +146,8 @@ def _axis(axis: Axis, style: Style, *, is_bare: bool) -> dict[str, Any]:
         "ticklen": pixels(style, 2.5),
     }
     if axis.is_log:
-        drawn |= {"type": "log", "dtick": 1, "exponentformat": "none"}
+        is_short = extent[1] < 100 * extent[0]  # two powers of ten at most: 2 and 5 as well
+        drawn |= {"type": "log", "dtick": "D2" if is_short else 1, "exponentformat": "none"}
     if axis.ticks is not None:
         drawn |= {"tickmode": "array", "tickvals": list(axis.ticks)}
     if axis.names is not None:
@@ -338,6 +345,7 @@ def _add_key(figure: "Figure", key: Key, legend: str, style: Style) -> None:
     is_above = key.place == "above"
     figure.layout[legend] = {
         "orientation": "h",
+        "tracegroupgap": 0,
         "x": 0.5,
         "xref": "container",
         "xanchor": "center",

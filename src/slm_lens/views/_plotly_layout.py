@@ -14,6 +14,7 @@ from slm_lens.views.style import Style
 
 _LETTER = 0.58  # width of a letter, of its size
 _SLOPE = 0.5  # of names along the x axis
+_SAMPLE_PX = 45.0  # the line in front of an entry of a key, and the space behind it
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def room_of(chart: Chart, style: Style) -> Room:
         x * style.pixels_per_inch for x in (chart.width_inches, chart.height_inches)
     )
     left, right = before[0], pad + (pixels(style, 42.0) if chart.scale is not None else pad)
-    top, bottom = above[0] + _keys(chart, "above", style), below[-1] + _keys(chart, "below", style)
+    inside = width - left - right  # Plotly wraps keys at the width of the panels
+    top = above[0] + _keys(chart, "above", style, inside)
+    bottom = below[-1] + _keys(chart, "below", style, inside)
     gaps = [below[r] + above[r + 1] for r in range(len(chart.rows) - 1)]
     heights = chart.row_heights or (1.0,) * len(chart.rows)
     columns = _shares(width - left - right, before[1:], [1.0] * n_columns)
@@ -125,9 +128,16 @@ def is_slanted(axis: Axis) -> bool:
     return axis.names is not None and max(map(len, axis.names), default=0) > 3
 
 
-def _keys(chart: Chart, place: str, style: Style) -> float:
-    lines = [-(-len(k.entries) // k.n_columns) for k in chart.keys if k.place == place]
-    return pixels(style, sum(1.9 * style.tick_pt * n + 4 for n in lines))
+def _keys(chart: Chart, place: str, style: Style, width: float) -> float:
+    """Height of the keys, whose entries are wrapped at this width."""
+    height = 0.0
+    for key in (key for key in chart.keys if key.place == place):
+        n_lines, used = 1, 0.0
+        for name in key.entries:
+            wide = pixels(style, _LETTER * style.tick_pt * len(name)) + _SAMPLE_PX
+            n_lines, used = (n_lines + 1, wide) if used + wide > width else (n_lines, used + wide)
+        height += pixels(style, 1.55 * style.tick_pt * n_lines + 5)
+    return height
 
 
 def _letters(axis: Axis, panel: Panel, which: str) -> int:

@@ -12,6 +12,7 @@ replace(chart, width_inches=3.35)  # another size
 ```
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,13 +21,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from jaxtyping import Float
 
+from slm_lens.views.page import View
 from slm_lens.views.style import Ink, ScaleName, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as MatplotlibFigure
     from plotly.graph_objects import Figure as PlotlyFigure
-
-    from slm_lens.views.page import View
 
 COLUMN_INCHES, PAGE_INCHES = 3.35, 7.0  # one column of a two-column paper, and both
 
@@ -359,6 +359,48 @@ class Chart:
         from slm_lens.views._plotly import draw
 
         return draw(self, style or Style())
+
+    def view(self, *, style: Style | None = None) -> View:
+        """As a part of a page.
+
+        Args:
+            style: looks; None for those of this package.
+
+        Returns:
+            What `plotly` draws, as a view, in the colours of the page.
+        """
+        drawn = self.plotly(style=style)
+        return View(
+            kind="chart",
+            data=json.loads(drawn.to_json() or ""),
+            title=self.title,
+            description=self.description,
+            scripts=("plotly",),
+        )
+
+    def _repr_html_(self) -> str:
+        """`view`, in a notebook."""
+        return self.view()._repr_html_()
+
+    def extent(self, axis: Axis, which: Literal["x", "y"]) -> tuple[float, float]:
+        """Where the lines of all panels with an axis begin and end on it.
+
+        Args:
+            axis: held by some panels.
+            which: as their x or y axis.
+
+        Returns:
+            The lowest and the highest number, bands left aside; (0, 1) without lines.
+        """
+        found = [
+            line.x if which == "x" else line.y
+            for panel in self.panels
+            if axis is (panel.x if which == "x" else panel.y)
+            for line in panel.lines
+        ]
+        values = np.concatenate([*found, np.zeros(0)])
+        values = values[np.isfinite(values)]
+        return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
     def save(
         self, path_stem: Path, *, style: Style | None = None, dots_per_inch: float = 300.0
