@@ -12,6 +12,8 @@ Names are imported when they are first used, so that ``import slm_lens`` costs n
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from slm_lens import _pictured
+
 if TYPE_CHECKING:
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.corpus.pairs import read_pairs
@@ -120,12 +122,26 @@ if TYPE_CHECKING:
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.views.attribution_figure import edges_figure, nodes_figure
     from slm_lens.views.chart import Chart, save_figure
-    from slm_lens.views.effects_figure import effects_curves, effects_heat_map
+    from slm_lens.views.dose_figure import dose_figure
+    from slm_lens.views.effects_figure import (
+        effects_curves,
+        effects_heat_map,
+        word_ablation_figure,
+    )
+    from slm_lens.views.head_roles_figure import head_roles_figure
     from slm_lens.views.lens_figure import lens_figure
+    from slm_lens.views.lens_grid_figure import lens_grid_figure
+    from slm_lens.views.modality_figure import modality_figure
+    from slm_lens.views.models_figure import models_figure
+    from slm_lens.views.of_results import chart_of
     from slm_lens.views.page import Page, PageText, View
     from slm_lens.views.phases_figure import phases_figure
+    from slm_lens.views.ranks_figure import ranks_figure, word_ranks_figure
     from slm_lens.views.speech_tokens import speech_tokens
+    from slm_lens.views.style import Style
+    from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -186,6 +202,7 @@ _MODULE_OF = {
     "StreamReader": "interventions.attribution.graph",
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
+    "Style": "views.style",
     "TopK": "readout.wanted",
     "Tracing": "interventions.tracing_result",
     "TunedLens": "lens.tuned_lens",
@@ -211,6 +228,7 @@ _MODULE_OF = {
     "attribute_nodes": "interventions.attribution.nodes",
     "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
+    "chart_of": "views.of_results",
     "clips_of": "corpus.folder",
     "component_stack": "lens.components",
     "contrast": "interventions.directions",
@@ -219,7 +237,9 @@ _MODULE_OF = {
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
+    "dose_figure": "views.dose_figure",
     "dose_response": "interventions.dose_response",
+    "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
     "faithfulness": "interventions.attribution.circuits",
@@ -227,9 +247,11 @@ _MODULE_OF = {
     "fit_tuned_lens": "lens.fit",
     "generate_steered": "interventions.steered_generation",
     "head_roles": "interventions.head_roles",
+    "head_roles_figure": "views.head_roles_figure",
     "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
+    "lens_grid_figure": "views.lens_grid_figure",
     "linear_decay": "interventions.steering",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
@@ -243,8 +265,11 @@ _MODULE_OF = {
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
     "modality_direction": "interventions.directions",
+    "modality_figure": "views.modality_figure",
     "modality_mass": "interventions.metrics",
+    "models_figure": "views.models_figure",
     "next_unit_log_prob": "interventions.metrics",
+    "nodes_figure": "views.attribution_figure",
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
@@ -252,10 +277,12 @@ _MODULE_OF = {
     "patch_pairs": "interventions.patching",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
+    "patching_figure": "views.sweeps_figure",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation",
     "random_directions": "interventions.directions",
     "random_weights": "phases.random_weights",
+    "ranks_figure": "views.ranks_figure",
     "read_alignment": "speech.alignment_files",
     "read_audio": "speech.audio",
     "read_pairs": "corpus.pairs",
@@ -278,9 +305,12 @@ _MODULE_OF = {
     "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
+    "tracing_figure": "views.sweeps_figure",
     "unembedding_hash": "lens.tuned_lens",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
+    "word_ablation_figure": "views.effects_figure",
+    "word_ranks_figure": "views.ranks_figure",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
 }
@@ -343,6 +373,7 @@ __all__ = [
     "StreamReader",
     "StreamSpec",
     "StreamWriter",
+    "Style",
     "TopK",
     "Tracing",
     "TunedLens",
@@ -368,6 +399,7 @@ __all__ = [
     "attribute_nodes",
     "causal_trace",
     "changed",
+    "chart_of",
     "clips_of",
     "component_stack",
     "contrast",
@@ -376,7 +408,9 @@ __all__ = [
     "deduplicate",
     "describe_model",
     "divergence",
+    "dose_figure",
     "dose_response",
+    "edges_figure",
     "effects_curves",
     "effects_heat_map",
     "faithfulness",
@@ -384,9 +418,11 @@ __all__ = [
     "fit_tuned_lens",
     "generate_steered",
     "head_roles",
+    "head_roles_figure",
     "jacobian_lens",
     "lens_divergence",
     "lens_figure",
+    "lens_grid_figure",
     "linear_decay",
     "load",
     "load_tuned_lens",
@@ -400,8 +436,11 @@ __all__ = [
     "measure_phases",
     "middle_divergence",
     "modality_direction",
+    "modality_figure",
     "modality_mass",
+    "models_figure",
     "next_unit_log_prob",
+    "nodes_figure",
     "organism_pairs",
     "orthonormal",
     "pad_batch",
@@ -409,10 +448,12 @@ __all__ = [
     "patch_pairs",
     "patch_paths",
     "patched",
+    "patching_figure",
     "phases_figure",
     "projected_out",
     "random_directions",
     "random_weights",
+    "ranks_figure",
     "read_alignment",
     "read_audio",
     "read_pairs",
@@ -435,12 +476,21 @@ __all__ = [
     "subject_runs",
     "text_subspace",
     "to_transformer_lens",
+    "tracing_figure",
     "unembedding_hash",
+    "word_ablation_figure",
     "word_directions",
     "word_lens",
+    "word_ranks_figure",
     "word_unit_spans",
     "write_alignment",
 ]
+
+
+# Results show themselves in notebooks; what draws them is imported when the first one does.
+_pictured.draw_with(
+    lambda result: import_module("slm_lens.views.of_results").chart_of(result)._repr_html_()
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ _MARKERS: dict[Marker, str] = {
 
 @contextmanager
 def looks(style: Style) -> Iterator[None]:
-    """matplotlib's settings, while the context lasts."""
+    """Matplotlib's settings, while the context lasts."""
     import matplotlib as mpl
 
     settings: dict[Any, Any] = {
@@ -157,7 +157,9 @@ def _scale_axis(ax: "Axes", which: str, axis: Axis, extent: tuple[float, float])
             text.set_rotation_mode("anchor")
     ends = {name: end for name, end in (("low", axis.low), ("high", axis.high)) if end is not None}
     if ends:
-        sides = {"low": "left", "high": "right"} if which == "x" else {"low": "bottom", "high": "top"}
+        sides = (
+            {"low": "left", "high": "right"} if which == "x" else {"low": "bottom", "high": "top"}
+        )
         limits: dict[str, Any] = {sides[name]: end for name, end in ends.items()}
         getattr(ax, f"set_{which}lim")(**limits)
 

@@ -146,8 +146,7 @@ def _axis(
         "ticklen": pixels(style, 2.5),
     }
     if axis.is_log:
-        is_short = extent[1] < 100 * extent[0]  # two powers of ten at most: 2 and 5 as well
-        drawn |= {"type": "log", "dtick": "D2" if is_short else 1, "exponentformat": "none"}
+        drawn |= {"type": "log", "tickmode": "array", **_log_ticks(extent)}
     if axis.ticks is not None:
         drawn |= {"tickmode": "array", "tickvals": list(axis.ticks)}
     if axis.names is not None:
@@ -159,6 +158,14 @@ def _axis(
             ends = [None if end is None else float(np.log10(end)) for end in ends]
         drawn["range"] = ends
     return drawn
+
+
+def _log_ticks(extent: tuple[float, float]) -> dict[str, Any]:
+    """Powers of ten, and 2 and 5 times them where there are two of them at most."""
+    low, high = (int(np.floor(np.log10(end))) for end in extent)
+    parts = (1, 2, 5) if extent[1] < 100 * extent[0] else (1,)
+    values = [part * 10.0**power for power in range(low, high + 2) for part in parts]
+    return {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
 
 
 def _add_titles(

@@ -49,9 +49,7 @@ def room_of(chart: Chart, style: Style) -> Room:
     before = [_beside(chart, c, style) + (pad if c else 0) for c in range(n_columns)]
     above = [_above(chart, r, style) for r in range(len(chart.rows))]
     below = [_below(chart, r, style) + pad for r in range(len(chart.rows))]
-    width, height = (
-        x * style.pixels_per_inch for x in (chart.width_inches, chart.height_inches)
-    )
+    width, height = (x * style.pixels_per_inch for x in (chart.width_inches, chart.height_inches))
     left, right = before[0], pad + (pixels(style, 42.0) if chart.scale is not None else pad)
     inside = width - left - right  # Plotly wraps keys at the width of the panels
     top = above[0] + _keys(chart, "above", style, inside)

@@ -64,22 +64,39 @@ def in_cells(
     return tuple(tuple(word(x) for x in row) for row in cells)
 
 
+def under_the_pointer(
+    table: pl.DataFrame,
+    value: str,
+    label: str,
+    rows: tuple[str, Sequence[Any]],
+    columns: tuple[str, Sequence[Any]],
+) -> tuple[tuple[str, ...], ...]:
+    """Value, interval and number of examples of each cell, as far as a table has them."""
+    counts = [c for c in ("n_pairs", "n_prompts", "n_words") if c in table.columns]
+    words: dict[tuple[Any, Any], str] = {}
+    for row in table.iter_rows(named=True):
+        lines = [] if row[value] is None else [f"{label}: {row[value]:.4g}"]
+        if row.get("low") is not None:
+            lines.append(f"95 % interval: [{row['low']:.4g}, {row['high']:.4g}]")
+        lines += [f"{c.removeprefix('n_')}: {row[c]}" for c in counts]
+        words[row[rows[0]], row[columns[0]]] = "\n".join(lines)
+    return tuple(tuple(words.get((r, c), "") for c in columns[1]) for r in rows[1])
+
+
 def named_axis(label: str, names: Sequence[Any]) -> Axis:
-    """An axis with one name for each row or column of cells."""
+    """An axis with one name for each row or column of cells; every few, if they are many."""
     words = tuple(str(name).replace("_", " ") for name in names)
-    return Axis(label, ticks=tuple(float(i) for i in range(len(words))), names=words)
+    kept = thinned([float(i) for i in range(len(words))], 40)
+    return Axis(label, ticks=kept, names=tuple(words[int(i)] for i in kept))
 
 
-def counted_axis(label: str, n: int) -> Axis:
-    """An axis of cells that are numbered from 0, with twelve numbers at most."""
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100) if n / s <= 12)
-    ticks = tuple(float(i) for i in range(0, n, step))
-    return Axis(label, ticks=ticks, names=tuple(f"{tick:g}" for tick in ticks))
+def thinned(ticks: Sequence[float], most: int = 12) -> tuple[float, ...]:
+    """Every second, fourth, fifth ... of many ticks, from the first on."""
+    step = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100, 1000) if len(ticks) / s <= most)
+    return tuple(ticks[::step])
 
 
-def check_columns(
-    tables: Mapping[str, pl.DataFrame], columns: Sequence[str], caller: str
-) -> None:
+def check_columns(tables: Mapping[str, pl.DataFrame], columns: Sequence[str], caller: str) -> None:
     """Refuse tables without rows or without these columns.
 
     Raises:

@@ -1,7 +1,7 @@
 """Effects of interventions: heat maps by layer and place, and curves over layers.
 
-All panels of a heat map have one scale with 0, no effect, in its middle. Curves have 95 % bands; the
-level of no effect is a thin line.
+All panels of a heat map have one scale with 0, no effect, in its middle. Curves have 95 % bands;
+the level of no effect is a thin line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
+from slm_lens.interventions.word_ablation import WordAblation
 from slm_lens.views._table import (
     check_columns,
     curve,
@@ -16,6 +17,8 @@ from slm_lens.views._table import (
     in_cells,
     named_axis,
     numbers,
+    thinned,
+    under_the_pointer,
 )
 from slm_lens.views.chart import (
     COLUMN_INCHES,
@@ -75,8 +78,10 @@ def effects_heat_map(
     x, y = named_axis("", columns), named_axis("layer", range(n_layers))
     drawn = []
     for title, table in panels.items():
-        cells = grid(table, value, ("layer", range(n_layers)), (place, columns))
-        drawn.append(Panel(x, y, title, heat=HeatMap(cells, in_cells(cells))))
+        keys = ("layer", range(n_layers)), (place, columns)
+        cells = grid(table, value, *keys)
+        heat = HeatMap(cells, in_cells(cells), under_the_pointer(table, value, label, *keys))
+        drawn.append(Panel(x, y, title, heat=heat))
     largest = max(float(np.nanmax(np.abs(numbers(t[value])))) for t in panels.values())
     n_columns = min(n_columns, len(drawn))
     rows = in_rows(drawn, n_columns)
@@ -143,7 +148,7 @@ def effects_curves(
         lines = tuple(curve(table, n, inks[n], y=value) for n, table in curves.items())
         ticks = sorted({layer for line in lines for layer in line.x.tolist()})
         rules = (Rule(level, "y", Ink("grey", weight="thin")),)
-        x, key = Axis("layer", ticks=tuple(ticks)), {} if is_shared else inks
+        x, key = Axis("layer", ticks=thinned(ticks)), {} if is_shared else inks
         drawn.append(Panel(x, y, title, lines=lines, rules=rules, key=key))
     names = list(next(iter(panels.values())))
     shared = Key(dict(zip(names, INKS, strict=False)), n_columns=len(names))
@@ -155,4 +160,34 @@ def effects_curves(
         width_inches=max(width, COLUMN_INCHES),
         height_inches=_HEIGHT_INCHES,
         keys=(shared,) if is_shared else (),
+    )
+
+
+def word_ablation_figure(ablation: WordAblation, *, metric: str | None = None) -> Chart:
+    """What taking out directions at words costs by layer, beside its controls.
+
+    Args:
+        ablation: what `slm_lens.ablate_words` gave.
+        metric: one of its metrics; None for the first.
+
+    Returns:
+        A chart, as `effects_curves`.
+
+    Raises:
+        ValueError: no such metric.
+    """
+    effects = ablation.effects()
+    names = effects["metric"].unique(maintain_order=True).to_list()
+    chosen = names[0] if metric is None else metric
+    if chosen not in names:
+        raise ValueError(f"word_ablation_figure: got metric={chosen!r}, expected one of {names}.")
+    curves = {
+        str(directions).replace("_", " "): rows
+        for (directions,), rows in effects.filter(metric=chosen).group_by(
+            "directions", maintain_order=True
+        )
+    }
+    title = f"{ablation.provenance.name}, {ablation.word} word"
+    return effects_curves(
+        {title: curves}, value="effect", label=f"change of {chosen.replace('_', ' ')}"
     )

@@ -14,7 +14,17 @@ import numpy as np
 from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.phases.result import Phases
 from slm_lens.views._table import curve
-from slm_lens.views.chart import COLUMN_INCHES, Axis, Chart, Key, Line, Mark, Panel, Rule, layer_axis
+from slm_lens.views.chart import (
+    COLUMN_INCHES,
+    Axis,
+    Chart,
+    Key,
+    Line,
+    Mark,
+    Panel,
+    Rule,
+    layer_axis,
+)
 from slm_lens.views.style import Ink
 
 CURRENT, NEXT = "current word (max over positions)", "next word (last position)"
@@ -24,7 +34,10 @@ _RECALLS = (
     ("next", "last", Ink("next", marker="square"), NEXT),
 )
 _HEIGHT_INCHES = 3.9
-_GREY_DASHED, _GREY_DOTTED = Ink("grey", "dashed", weight="thin"), Ink("grey", "dotted", None, "thin")
+_GREY_DASHED, _GREY_DOTTED = (
+    Ink("grey", "dashed", weight="thin"),
+    Ink("grey", "dotted", None, "thin"),
+)
 
 
 def phases_figure(phases: Phases | Sequence[Phases]) -> Chart:
