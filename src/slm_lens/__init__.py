@@ -120,12 +120,15 @@ if TYPE_CHECKING:
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.views.activations import activations
     from slm_lens.views.attention import attention_heads
+    from slm_lens.views.coloured_tokens import ablated_tokens, attributed_tokens, coloured_tokens
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.page import Page, PageText, View
     from slm_lens.views.phases_figure import phases_figure, save_figure
     from slm_lens.views.speech_tokens import speech_tokens
+    from slm_lens.views.top_tokens import top_tokens
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -202,6 +205,8 @@ _MODULE_OF = {
     "ablate_heads": "interventions.head_ablation",
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
+    "ablated_tokens": "views.coloured_tokens",
+    "activations": "views.activations",
     "answer_and_foil": "interventions.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
@@ -209,9 +214,11 @@ _MODULE_OF = {
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
+    "attributed_tokens": "views.coloured_tokens",
     "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
+    "coloured_tokens": "views.coloured_tokens",
     "component_stack": "lens.components",
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
@@ -278,6 +285,7 @@ _MODULE_OF = {
     "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
+    "top_tokens": "views.top_tokens",
     "unembedding_hash": "lens.tuned_lens",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
@@ -359,6 +367,8 @@ __all__ = [
     "ablate_heads",
     "ablate_words",
     "ablated",
+    "ablated_tokens",
+    "activations",
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
@@ -366,9 +376,11 @@ __all__ = [
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",
+    "attributed_tokens",
     "causal_trace",
     "changed",
     "clips_of",
+    "coloured_tokens",
     "component_stack",
     "contrast",
     "convert_checkpoint",
@@ -435,6 +447,7 @@ __all__ = [
     "subject_runs",
     "text_subspace",
     "to_transformer_lens",
+    "top_tokens",
     "unembedding_hash",
     "word_directions",
     "word_lens",
