@@ -12,6 +12,7 @@ from slm_lens.cli import (
     organism,
     patch,
     phases,
+    report,
     steer,
     trace,
     tuned_lens,
@@ -31,6 +32,7 @@ app.command("patch")(with_options(patch.patch, dtype=Dtype.float32))
 app.command("trace")(with_options(trace.trace, dtype=Dtype.float32))
 app.command("steer")(with_options(steer.steer, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
+app.command("report")(report.report)
 app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)
 app.add_typer(organism.app, name="organism")
