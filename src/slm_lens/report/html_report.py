@@ -125,6 +125,7 @@ def _headline_table(phases: Sequence[Phases]) -> View:
             "controls are read at that same layer. 95 % intervals over utterances."
         ),
         file_name="recall.csv",
+        page_rows=40,
     )
 
 
