@@ -207,3 +207,21 @@ def test_what_is_no_attention_is_refused():
 def test_an_unknown_renderer_is_refused():
     with pytest.raises(ValueError, match=r"got renderer='svg', expected one of \('canvas', 'ci"):
         view(patterns(), renderer="svg")
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_the_map_can_be_saved_as_a_picture(browser_page, tmp_path, framed):
+    """From a file, and from the frame of a notebook, which may save files and do little else."""
+    from PIL import Image
+
+    shown = view(patterns(), layers=[3, 5])
+    page = browser_page.open(shown._repr_html_() if framed else shown)
+    inside = page.frame_locator("iframe") if framed else page
+    inside.locator(".thumb[data-head='1']").click()
+    with page.expect_download() as found:
+        inside.get_by_text("save picture").click()
+    assert found.value.suggested_filename == "attention-L3H1.png"
+    found.value.save_as(tmp_path / "map.png")
+    picture = Image.open(tmp_path / "map.png")
+    assert picture.width > 1200
+    assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)

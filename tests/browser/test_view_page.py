@@ -18,7 +18,7 @@ def test_scripts_styles_and_policy_are_in_a_page_once():
     from slm_lens.views.page import Page, PageText
 
     text = Page([strip(), PageText("Words", "One.\n\nTwo & three."), strip()], title="Two").html()
-    for marked in ("const slmLens = (", 'slmLens.register("speech_tokens"', ".token-strip {"):
+    for marked in ("const slmLens = (", 'slmLens.register("speech_tokens"', ".token-strip { display"):
         assert text.count(marked) == 1
     assert text.count('<section class="view"') == 2
     assert "<p>One.</p>\n<p>Two &amp; three.</p>" in text

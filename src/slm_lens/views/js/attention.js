@@ -136,6 +136,8 @@ slmLens.register("attention", (root, data, context) => {
       redraw();
     }),
   );
+  controls.append(element("button", { class: "plain-button", type: "button", text: "save picture",
+    onclick: () => map.save(`attention-L${data.layers[state.layer]}H${state.head}.png`) }));
   const bar = element("div");
   const drawBar = () => bar.replaceChildren(slmLens.colourBar("attention",
     [0, 0.25, 0.5, 0.75, 1].map((t) => slmLens.sequential(t)),
