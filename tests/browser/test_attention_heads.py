@@ -225,3 +225,25 @@ def test_the_map_can_be_saved_as_a_picture(browser_page, tmp_path, framed):
     picture = Image.open(tmp_path / "map.png")
     assert picture.width > 1200
     assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_a_long_strip_scrolls_to_what_is_selected_and_the_page_stays(browser_page):
+    import torch
+
+    from slm_lens.sequence.sequence import SpeechTextSequence
+    from slm_lens.sequence.word_span import WordSpan
+    from slm_lens.views.attention import attention_heads
+
+    n = 700
+    words = tuple(WordSpan(f"w{i}", "speech", i, i + 7, i / 25, i / 25) for i in range(0, n, 7))
+    sequence = SpeechTextSequence(torch.full((n,), 20), ("speech",) * n, words)
+    view = attention_heads(np.eye(n)[None], sequence, make_vocab())
+    page = browser_page.open(view)
+    box = page.locator(".map").bounding_box()
+    before = page.evaluate("window.scrollY")
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
+    selected = page.locator(".token.selected")
+    assert int(selected.get_attribute("data-position")) > 500
+    inner, outer = selected.bounding_box(), page.locator(".token-strip").bounding_box()
+    assert outer["y"] <= inner["y"] <= outer["y"] + outer["height"] - inner["height"]
+    assert page.evaluate("window.scrollY") == before

@@ -144,7 +144,7 @@ def ablation(effects):
         seed=0,
         words_without_tokens=counts,
         words_without_matches=counts,
-        provenance=None,
+        provenance=None,  # pyright: ignore[reportArgumentType]
         **facts,
     )
 

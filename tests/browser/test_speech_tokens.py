@@ -37,6 +37,11 @@ def test_units_stand_small_under_their_words(browser_page):
 
 def test_pointing_tells_unit_time_and_phoneme(browser_page):
     page = browser_page.open(strip(units=make_units(), phones=make_phones()))
+    names = page.locator(".token.speech .name").all_inner_texts()
+    assert names == ["137", "4", "499", "0", "7", "5"]
+    phones = page.eval_on_selector_all(".token.speech", "all => all.map(e => e.dataset.phone)")
+    assert phones == ["DH", "AH", "F", None, HOSTILE, None]
+    assert page.locator(".phone").all_inner_texts() == ["DH", "AH", "F", HOSTILE]
     status = page.locator(".status")
     page.locator(".token[data-position='2']").hover()
     assert status.inner_text() == ("position 2 · unit 4 · in “the” · phoneme AH · 0.04–0.08 s")
