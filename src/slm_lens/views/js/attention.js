@@ -50,7 +50,7 @@ slmLens.register("attention", (root, data, context) => {
       : [query, key].map((p) => `${p} (${slmLens.short(data.positions[p])}${
         groups[groupOf[p]].word === null ? "" : ` in “${nameOfGroup(groupOf[p])}”`})`);
     const value = state.byWord ? byWord(query, key) : attention(query, key);
-    strip.status.textContent = `${nameOfHead()} · ${names[0]} reads ${names[1]} · ${number(value, 3)}`;
+    strip.status.textContent = `${nameOfHead()} · ${number(value, 3)} · ${names[0]} reads ${names[1]}`;
     point(state.byWord ? groups[query].start : query);
   }
 
