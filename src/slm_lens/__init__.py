@@ -121,9 +121,15 @@ if TYPE_CHECKING:
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_pairs import steer_pairs
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.views.activations import activations
+    from slm_lens.views.attention import attention_heads
+    from slm_lens.views.coloured_tokens import ablated_tokens, attributed_tokens, coloured_tokens
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
+    from slm_lens.views.page import Page, PageText, View
     from slm_lens.views.phases_figure import phases_figure, save_figure
+    from slm_lens.views.speech_tokens import speech_tokens
+    from slm_lens.views.top_tokens import top_tokens
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -156,6 +162,8 @@ _MODULE_OF = {
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
     "NodeAttribution": "interventions.attribution.node_result",
+    "Page": "views.page",
+    "PageText": "views.page",
     "Patch": "interventions.patched_runs",
     "PatchedRuns": "interventions.patched_runs",
     "Patching": "interventions.patching_result",
@@ -189,6 +197,7 @@ _MODULE_OF = {
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
     "Utterance": "sequence.utterance",
+    "View": "views.page",
     "VocabError": "errors",
     "VocabSpec": "families.vocab_spec",
     "WordAblation": "interventions.word_ablation",
@@ -197,15 +206,20 @@ _MODULE_OF = {
     "ablate_heads": "interventions.head_ablation",
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
+    "ablated_tokens": "views.coloured_tokens",
+    "activations": "views.activations",
     "answer_and_foil": "interventions.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
+    "attention_heads": "views.attention",
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
+    "attributed_tokens": "views.coloured_tokens",
     "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
     "clips_of": "corpus.folder",
+    "coloured_tokens": "views.coloured_tokens",
     "component_stack": "lens.components",
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
@@ -264,6 +278,7 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
+    "speech_tokens": "views.speech_tokens",
     "steer_pairs": "studies.steer_pairs",
     "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering",
@@ -272,6 +287,7 @@ _MODULE_OF = {
     "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
+    "top_tokens": "views.top_tokens",
     "unembedding_hash": "lens.tuned_lens",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
@@ -310,6 +326,8 @@ __all__ = [
     "MfccKMeans",
     "MimiCodes",
     "NodeAttribution",
+    "Page",
+    "PageText",
     "Patch",
     "PatchedRuns",
     "Patching",
@@ -342,6 +360,7 @@ __all__ = [
     "UnitTokenizer",
     "Units",
     "Utterance",
+    "View",
     "VocabError",
     "VocabSpec",
     "WordAblation",
@@ -350,15 +369,20 @@ __all__ = [
     "ablate_heads",
     "ablate_words",
     "ablated",
+    "ablated_tokens",
+    "activations",
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
+    "attention_heads",
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",
+    "attributed_tokens",
     "causal_trace",
     "changed",
     "clips_of",
+    "coloured_tokens",
     "component_stack",
     "contrast",
     "convert_checkpoint",
@@ -417,6 +441,7 @@ __all__ = [
     "select_spoken_words",
     "sites",
     "specimen_files",
+    "speech_tokens",
     "steer_pairs",
     "steer_prompt",
     "steered",
@@ -425,6 +450,7 @@ __all__ = [
     "subject_runs",
     "text_subspace",
     "to_transformer_lens",
+    "top_tokens",
     "unembedding_hash",
     "word_directions",
     "word_lens",
