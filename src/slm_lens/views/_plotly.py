@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slm_lens.views._plotly_layout import Room, is_slanted, pixels, room_of
+from slm_lens.views._plotly_layout import Room, pixels, room_of
 from slm_lens.views.chart import Axis, Chart, HeatMap, Key, Line, Mark, Panel, Rule, Scale, Shade
 from slm_lens.views.style import Dash, Ink, Marker, Style
 
@@ -48,7 +48,7 @@ def draw(chart: Chart, style: Style) -> "Figure":
                 continue
             number += 1
             _add_axes(figure, chart, (r, c), number, numbers, style, room)
-            _add_panel(figure, panel, number, chart.scale, style)
+            _add_panel(figure, panel, number, chart, style)
     for i, key in enumerate(chart.keys, 1):
         _add_key(figure, key, f"legend{i if i > 1 else ''}", style)
     return figure
@@ -114,11 +114,10 @@ def _add_axes(
     assert panel is not None
     domains = {"x": room.columns[place[1]], "y": room.rows[place[0]]}
     for which, axis in (("x", panel.x), ("y", panel.y)):
-        extent = chart.extent(axis, "x" if which == "x" else "y")
-        drawn = _axis(axis, style, extent, is_bare=panel.heat is not None)
-        if which == "x" and panel.heat is None and axis.low is None and axis.high is None:
-            beside = 0.03 * (extent[1] - extent[0])
-            drawn["range"] = [extent[0] - beside, extent[1] + beside]
+        limits = chart.limits(axis, "x" if which == "x" else "y")
+        drawn = _axis(axis, style, limits, is_bare=panel.heat is not None)
+        if which == "x" and axis.names is not None:
+            drawn["tickangle"] = -30 if chart.is_slanted(panel, style) else 0
         first = numbers.setdefault((which, axis), number)
         if first != number:
             drawn["matches"] = _name(which, first)
@@ -134,7 +133,7 @@ def _add_axes(
 
 
 def _axis(
-    axis: Axis, style: Style, extent: tuple[float, float], *, is_bare: bool
+    axis: Axis, style: Style, limits: tuple[float, float], *, is_bare: bool
 ) -> dict[str, Any]:
     drawn: dict[str, Any] = {
         "tickfont": {"size": pixels(style, style.tick_pt)},
@@ -146,24 +145,20 @@ def _axis(
         "ticklen": pixels(style, 2.5),
     }
     if axis.is_log:
-        drawn |= {"type": "log", "tickmode": "array", **_log_ticks(extent)}
+        drawn |= {"type": "log", "tickmode": "array", **_log_ticks(limits)}
     if axis.ticks is not None:
         drawn |= {"tickmode": "array", "tickvals": list(axis.ticks)}
     if axis.names is not None:
         drawn |= {"ticktext": [_safe(name) for name in axis.names]}
-        drawn |= {"tickangle": -30 if is_slanted(axis) else 0}
-    if axis.low is not None or axis.high is not None:
-        ends = [None if end is None else float(end) for end in (axis.low, axis.high)]
-        if axis.is_log:
-            ends = [None if end is None else float(np.log10(end)) for end in ends]
-        drawn["range"] = ends
+    ends = np.log10(limits) if axis.is_log else np.array(limits)
+    drawn["range"] = ends.tolist()
     return drawn
 
 
-def _log_ticks(extent: tuple[float, float]) -> dict[str, Any]:
+def _log_ticks(limits: tuple[float, float]) -> dict[str, Any]:
     """Powers of ten, and 2 and 5 times them where there are two of them at most."""
-    low, high = (int(np.floor(np.log10(end))) for end in extent)
-    parts = (1, 2, 5) if extent[1] < 100 * extent[0] else (1,)
+    low, high = (int(np.floor(np.log10(end))) for end in sorted(limits))
+    parts = (1, 2, 5) if max(limits) < 100 * min(limits) else (1,)
     values = [part * 10.0**power for power in range(low, high + 2) for part in parts]
     return {"tickvals": values, "ticktext": [f"{value:g}" for value in values]}
 
@@ -186,16 +181,14 @@ def _add_titles(
         figure.add_annotation(text=_safe(panel.title), font=size, yshift=shift, **at)
 
 
-def _add_panel(
-    figure: "Figure", panel: Panel, number: int, scale: Scale | None, style: Style
-) -> None:
+def _add_panel(figure: "Figure", panel: Panel, number: int, chart: Chart, style: Style) -> None:
     axes = {"xaxis": _name("x", number), "yaxis": _name("y", number)}
     for shade in panel.shades:
         _add_shade(figure, shade, number, style)
     for rule in panel.rules:
-        _add_rule(figure, rule, panel, number, style)
-    if panel.heat is not None and scale is not None:
-        _add_heat(figure, panel, panel.heat, scale, number, style)
+        _add_rule(figure, rule, panel, number, chart, style)
+    if panel.heat is not None and chart.scale is not None:
+        _add_heat(figure, panel, panel.heat, chart.scale, number, style)
     for line in panel.lines:
         _add_line(figure, line, panel, axes, style)
     for mark in panel.marks:
@@ -264,7 +257,9 @@ def _of(mark: Mark, panel: Panel) -> tuple[tuple[Axis, float], ...]:
     return (panel.x, mark.x), (panel.y, mark.y)
 
 
-def _add_rule(figure: "Figure", rule: Rule, panel: Panel, number: int, style: Style) -> None:
+def _add_rule(
+    figure: "Figure", rule: Rule, panel: Panel, number: int, chart: Chart, style: Style
+) -> None:
     width = pixels(style, style.thin_pt if rule.ink.weight == "strong" else style.axis_pt)
     x, y = _name("x", number), _name("y", number)
     if rule.axis == "x":
@@ -278,19 +273,13 @@ def _add_rule(figure: "Figure", rule: Rule, panel: Panel, number: int, style: St
     }
     figure.add_shape(type="line", layer="below", line=line, **where)
     if rule.text:
-        low, high = _ends(panel)
+        low, high = sorted(chart.limits(panel.x, "x"))
         figure.add_annotation(
             text=_safe(rule.text), x=rule.at, xref=x, y=1, yref=f"{y} domain", showarrow=False,
             xanchor="right" if rule.at > low + 0.7 * (high - low) else "center",
             yanchor="bottom", yshift=2,
             font={"size": pixels(style, style.note_pt), "color": style.colour("grey")},
         )  # fmt: skip
-
-
-def _ends(panel: Panel) -> tuple[float, float]:
-    """First and last place of a panel's lines."""
-    x = np.concatenate([line.x for line in panel.lines] or [np.zeros(1)])
-    return float(x.min()), float(x.max())
 
 
 def _add_shade(figure: "Figure", shade: Shade, number: int, style: Style) -> None:
@@ -311,7 +300,9 @@ def _add_heat(
     figure: "Figure", panel: Panel, heat: HeatMap, scale: Scale, number: int, style: Style
 ) -> None:
     x, y = _name("x", number), _name("y", number)
-    ends = {"xref": f"{x} domain", "x0": 0, "x1": 1, "yref": f"{y} domain", "y0": 0, "y1": 1}
+    n_rows, n_columns = heat.cells.shape
+    ends = {"xref": x, "x0": -0.5, "x1": n_columns - 0.5}
+    ends |= {"yref": y, "y0": -0.5, "y1": n_rows - 0.5}
     empty = {"fillcolor": style.colour("empty"), "line": {"width": 0}}
     figure.add_shape(type="rect", layer="below", **ends, **empty)
     written = {} if heat.text is None else {"texttemplate": "%{text}"}
@@ -323,8 +314,8 @@ def _add_heat(
     )  # fmt: skip
     for row, column, colour in heat.frames:
         figure.add_shape(
-            type="rect", xref=x, yref=y, x0=column - 0.44, x1=column + 0.44, y0=row - 0.42,
-            y1=row + 0.42,
+            type="rect", xref=x, yref=y, x0=column - 0.46, x1=column + 0.46, y0=row - 0.44,
+            y1=row + 0.44,
             line={"color": style.colour(colour), "width": pixels(style, style.strong_pt)},
         )  # fmt: skip
 

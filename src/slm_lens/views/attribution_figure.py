@@ -54,7 +54,7 @@ def _node_panel(rows: pl.DataFrame, kind: str, y: Axis, layers: range) -> Panel:
     cells = grid(rows, "score", *keys)
     text = in_cells(cells) if len(places) <= _MOST_NUMBERS else None
     heat = HeatMap(cells, text, under_the_pointer(rows, "score", "score", *keys))
-    title = kind.replace("_", " ") + (", all positions" if of_heads else "")
+    title = kind + (", all positions" if of_heads else "")
     return Panel(named_axis("head" if of_heads else "", places), y, title, heat=heat)
 
 
@@ -77,7 +77,7 @@ def edges_figure(attribution: EdgeAttribution) -> Chart:
         )
         for writer, row in zip(writers, cells.tolist(), strict=True)
     )
-    x, y = named_axis("reader", readers), named_axis("writer", writers)
+    x, y = named_axis("reader", readers, 24), named_axis("writer", writers)
     largest = _largest([cells])
     return Chart(
         rows=one_row([Panel(x, y, heat=HeatMap(cells, details=under))]),

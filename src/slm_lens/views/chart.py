@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
 
 COLUMN_INCHES, PAGE_INCHES = 3.35, 7.0  # one column of a two-column paper, and both
+LETTER = 0.58  # width of a letter, as a share of its size, to estimate widths of texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,25 +383,43 @@ class Chart:
         """`view`, in a notebook."""
         return self.view()._repr_html_()
 
-    def extent(self, axis: Axis, which: Literal["x", "y"]) -> tuple[float, float]:
-        """Where the lines of all panels with an axis begin and end on it.
+    def limits(self, axis: Axis, which: Literal["x", "y"]) -> tuple[float, float]:
+        """Where an axis begins and ends, the same for all panels that have it.
 
         Args:
             axis: held by some panels.
             which: as their x or y axis.
 
         Returns:
-            The lowest and the highest number, bands left aside; (0, 1) without lines.
+            What the axis says, else the ends of what is drawn and a little more; of cells, the
+            edges of the first and the last one.
         """
-        found = [
-            line.x if which == "x" else line.y
-            for panel in self.panels
-            if axis is (panel.x if which == "x" else panel.y)
-            for line in panel.lines
-        ]
-        values = np.concatenate([*found, np.zeros(0)])
-        values = values[np.isfinite(values)]
-        return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+        held = [p for p in self.panels if axis is (p.x if which == "x" else p.y)]
+        shapes = [p.heat.cells.shape for p in held if p.heat is not None]
+        if shapes:
+            n_cells = max(shape[1 if which == "x" else 0] for shape in shapes)
+            low, high = -0.5, n_cells - 0.5
+        else:
+            values = np.concatenate([*_drawn(held, which), np.zeros(0)])
+            values = values[np.isfinite(values)]
+            ends = (values.min(), values.max()) if values.size else (0.0, 1.0)
+            low, high = _widened(*map(float, ends), 0.03 if which == "x" else 0.05, axis)
+        return low if axis.low is None else axis.low, high if axis.high is None else axis.high
+
+    def is_slanted(self, panel: Panel, style: Style) -> bool:
+        """Whether the names along a panel's x axis are too long to stand level.
+
+        Args:
+            panel: of this chart.
+            style: its looks.
+
+        Returns:
+            True if the longest name, by its number of letters, is wider than its place.
+        """
+        if not panel.x.names:
+            return False
+        place = 0.75 * self.width_inches / len(self.rows[0]) / len(panel.x.names)
+        return LETTER * style.tick_pt / 72 * max(map(len, panel.x.names)) > 0.95 * place
 
     def save(
         self, path_stem: Path, *, style: Style | None = None, dots_per_inch: float = 300.0
@@ -419,6 +438,26 @@ class Chart:
 
         style = style or Style()
         return save(self.matplotlib(style=style), path_stem, style, dots_per_inch)
+
+
+def _drawn(panels: Sequence[Panel], which: Literal["x", "y"]) -> list[np.ndarray]:
+    """Numbers along an axis: of lines with their bands, marks and rules."""
+    found: list[np.ndarray] = []
+    for panel in panels:
+        for line in panel.lines:
+            parts = (line.x,) if which == "x" else (line.y, line.low, line.high)
+            found += [part for part in parts if part is not None]
+        found.append(np.array([mark.x if which == "x" else mark.y for mark in panel.marks]))
+        found.append(np.array([rule.at for rule in panel.rules if rule.axis == which]))
+    return found
+
+
+def _widened(low: float, high: float, share: float, axis: Axis) -> tuple[float, float]:
+    if axis.is_log:
+        factor = (high / low) ** share
+        return low / factor, high * factor
+    more = share * (high - low) or 0.5
+    return low - more, high + more
 
 
 def save_figure(figure: "Chart | MatplotlibFigure", path_stem: Path) -> tuple[Path, Path]:

@@ -45,7 +45,7 @@ def dose_figure(response: DoseResponse, *, metric: str | None = None, n_columns:
                 curve(control, "random", _RANDOM, x="strength", y="control", interval=ends)
             )
         rules = (Rule(0.0, "y", Ink("grey", weight="thin")),)
-        title = f"{str(kind).replace('_', ' ')}, layer {layer}"
+        title = f"{kind}, layer {layer}"
         panels.append(Panel(strength, change, title, lines=tuple(lines), rules=rules))
     n_columns = min(n_columns, len(panels))
     key = {"vector": _VECTOR} | ({"random": _RANDOM} if has_control else {})

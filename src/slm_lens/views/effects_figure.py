@@ -75,7 +75,10 @@ def effects_heat_map(
     both = pl.concat([t.select(place) for t in panels.values()])
     columns = both[place].unique(maintain_order=True).to_list() if places is None else list(places)
     n_layers = max(int(t["layer"].to_numpy().max()) + 1 for t in panels.values())
-    x, y = named_axis("", columns), named_axis("layer", range(n_layers))
+    x, y = (
+        named_axis("" if place == "role" else place.replace("_", " "), columns),
+        named_axis("layer", range(n_layers)),
+    )
     drawn = []
     for title, table in panels.items():
         keys = ("layer", range(n_layers)), (place, columns)

@@ -30,9 +30,10 @@ def head_roles_figure(roles: HeadRoles) -> Chart:
         of_cell = {(r["layer"], r["head"]): r for r in rows.iter_rows(named=True)}
         under = tuple(tuple(_words(of_cell[a, b]) for b in range(n_heads)) for a in roles.layers)
         panels.append(Panel(x, y, role.replace("_", " "), heat=HeatMap(cells, text, under)))
+    n_columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     largest = max(scores["excess"].abs().to_list())
-    rows = in_rows(panels, 3)
-    width = 1.0 + 3 * max(1.2, 0.3 * min(n_heads, _MOST_NUMBERS))
+    rows = in_rows(panels, n_columns)
+    width = 1.0 + n_columns * max(1.2, 0.3 * min(n_heads, _MOST_NUMBERS))
     return Chart(
         rows=rows,
         title="Roles of heads",

@@ -52,7 +52,7 @@ def models_figure(phases: Sequence[Phases]) -> Chart:
             Panel(depth, recall, "current word", lines=tuple(current)),
             Panel(depth, recall, "next word", lines=tuple(next_)),
         ),
-        (Panel(depth, share, "speech", lines=tuple(mass)), _where(phases, names, depth)),
+        (_where(phases, names, depth), Panel(depth, share, "speech", lines=tuple(mass))),
     )
     return Chart(
         rows=rows,
