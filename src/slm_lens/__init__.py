@@ -122,14 +122,13 @@ if TYPE_CHECKING:
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.views.activations import activations
+    from slm_lens.views.attention import attention_heads
     from slm_lens.views.attribution_figure import edges_figure, nodes_figure
     from slm_lens.views.chart import Chart, save_figure
+    from slm_lens.views.coloured_tokens import ablated_tokens, attributed_tokens, coloured_tokens
     from slm_lens.views.dose_figure import dose_figure
-    from slm_lens.views.effects_figure import (
-        effects_curves,
-        effects_heat_map,
-        word_ablation_figure,
-    )
+    from slm_lens.views.effects_figure import effects_curves, effects_heat_map, word_ablation_figure
     from slm_lens.views.head_roles_figure import head_roles_figure
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.lens_grid_figure import lens_grid_figure
@@ -142,6 +141,7 @@ if TYPE_CHECKING:
     from slm_lens.views.speech_tokens import speech_tokens
     from slm_lens.views.style import Style
     from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
+    from slm_lens.views.top_tokens import top_tokens
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -220,16 +220,21 @@ _MODULE_OF = {
     "ablate_heads": "interventions.head_ablation",
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
+    "ablated_tokens": "views.coloured_tokens",
+    "activations": "views.activations",
     "answer_and_foil": "interventions.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
+    "attention_heads": "views.attention",
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
+    "attributed_tokens": "views.coloured_tokens",
     "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
     "chart_of": "views.of_results",
     "clips_of": "corpus.folder",
+    "coloured_tokens": "views.coloured_tokens",
     "component_stack": "lens.components",
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
@@ -305,11 +310,12 @@ _MODULE_OF = {
     "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
+    "top_tokens": "views.top_tokens",
     "tracing_figure": "views.sweeps_figure",
     "unembedding_hash": "lens.tuned_lens",
+    "word_ablation_figure": "views.effects_figure",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
-    "word_ablation_figure": "views.effects_figure",
     "word_ranks_figure": "views.ranks_figure",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
@@ -391,16 +397,21 @@ __all__ = [
     "ablate_heads",
     "ablate_words",
     "ablated",
+    "ablated_tokens",
+    "activations",
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
+    "attention_heads",
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",
+    "attributed_tokens",
     "causal_trace",
     "changed",
     "chart_of",
     "clips_of",
+    "coloured_tokens",
     "component_stack",
     "contrast",
     "convert_checkpoint",
@@ -476,6 +487,7 @@ __all__ = [
     "subject_runs",
     "text_subspace",
     "to_transformer_lens",
+    "top_tokens",
     "tracing_figure",
     "unembedding_hash",
     "word_ablation_figure",
