@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slm_lens._atomic import write_atomically
-from slm_lens.views.chart import Axis, Chart, HeatMap, Key, Line, Mark, Panel, Rule, Scale, Shade
+from slm_lens.views.chart import Chart, Key, Scale
+from slm_lens.views.panel import Axis, HeatMap, Line, Mark, Panel, Rule, Shade
 from slm_lens.views.style import Dash, Ink, Marker, Style
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slm_lens.views.chart import LETTER, Axis, Chart, Panel
+from slm_lens.views.chart import LETTER, Chart
+from slm_lens.views.panel import Axis, Panel
 from slm_lens.views.style import Style
 
 _SLOPE = 0.5  # of names along the x axis

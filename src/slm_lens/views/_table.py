@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from slm_lens.views.chart import Axis, Line
+from slm_lens.views.panel import Axis, Line
 from slm_lens.views.style import Ink
 
 

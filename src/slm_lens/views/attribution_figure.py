@@ -10,7 +10,8 @@ from slm_lens.interventions.attribution.node_result import NodeAttribution
 from slm_lens.interventions.matching import ROLES
 from slm_lens.interventions.site import HEAD_KINDS
 from slm_lens.views._table import grid, in_cells, named_axis, under_the_pointer
-from slm_lens.views.chart import PAGE_INCHES, Axis, Chart, HeatMap, Panel, Scale, one_row
+from slm_lens.views.chart import PAGE_INCHES, Chart, Scale, one_row
+from slm_lens.views.panel import Axis, HeatMap, Panel
 
 _MOST_NUMBERS = 8  # columns, beyond which numbers do not fit into cells
 

@@ -4,8 +4,9 @@ import polars as pl
 
 from slm_lens.interventions.dose_response import DoseResponse
 from slm_lens.views._table import curve, thinned
-from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Axis, Chart, Key, Panel, Rule
+from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key
 from slm_lens.views.effects_figure import in_rows
+from slm_lens.views.panel import Axis, Panel, Rule
 from slm_lens.views.style import Ink
 
 _VECTOR, _RANDOM = Ink("blue", "solid", "circle"), Ink("grey", "dashed", "square")

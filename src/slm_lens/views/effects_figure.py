@@ -20,18 +20,8 @@ from slm_lens.views._table import (
     thinned,
     under_the_pointer,
 )
-from slm_lens.views.chart import (
-    COLUMN_INCHES,
-    PAGE_INCHES,
-    Axis,
-    Chart,
-    HeatMap,
-    Key,
-    Panel,
-    Rule,
-    Scale,
-    one_row,
-)
+from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key, Scale, one_row
+from slm_lens.views.panel import Axis, HeatMap, Panel, Rule
 from slm_lens.views.style import INKS, Ink
 
 _CELL_INCHES, _PANEL_INCHES, _HEIGHT_INCHES = 0.24, 2.3, 2.2

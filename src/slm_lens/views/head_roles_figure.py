@@ -2,8 +2,9 @@
 
 from slm_lens.interventions.head_roles import HeadRoles
 from slm_lens.views._table import grid, in_cells, named_axis
-from slm_lens.views.chart import PAGE_INCHES, Chart, HeatMap, Panel, Scale
+from slm_lens.views.chart import PAGE_INCHES, Chart, Scale
 from slm_lens.views.effects_figure import in_rows
+from slm_lens.views.panel import HeatMap, Panel
 
 _MOST_NUMBERS = 8  # heads, beyond which numbers do not fit into cells
 

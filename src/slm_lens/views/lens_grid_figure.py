@@ -9,7 +9,8 @@ from dataclasses import replace
 import polars as pl
 
 from slm_lens.views._table import check_columns, grid, named_axis
-from slm_lens.views.chart import PAGE_INCHES, Axis, Chart, HeatMap, Key, Panel, Scale
+from slm_lens.views.chart import PAGE_INCHES, Chart, Key, Scale
+from slm_lens.views.panel import Axis, HeatMap, Panel
 from slm_lens.views.style import Ink
 
 _COLUMNS = ("word_index", "word", "layer", "token", "probability", "rank_current", "rank_next")

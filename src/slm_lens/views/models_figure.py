@@ -10,7 +10,8 @@ import numpy as np
 
 from slm_lens.phases.result import LayerEstimate, Phases
 from slm_lens.views._table import numbers
-from slm_lens.views.chart import PAGE_INCHES, Axis, Chart, Key, Line, Mark, Panel
+from slm_lens.views.chart import PAGE_INCHES, Chart, Key
+from slm_lens.views.panel import Axis, Line, Mark, Panel
 from slm_lens.views.style import INKS, Ink
 
 _DEPTH = "depth (0 = embedding, 1 = last layer)"
