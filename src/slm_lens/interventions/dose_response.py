@@ -20,6 +20,7 @@ from torch import Tensor
 
 from slm_lens._atomic import write_atomically
 from slm_lens._console import step_progress
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.directions import random_directions
 from slm_lens.interventions.measured_run import (
     MeasuredRun,
@@ -42,7 +43,7 @@ StreamKind = Literal["resid_pre", "resid_post"]
 
 
 @dataclass(frozen=True, eq=False)
-class DoseResponse:
+class DoseResponse(Pictured):
     """Metrics under steering.
 
     Attributes:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from rich.table import Table
@@ -13,8 +13,10 @@ from slm_lens.interventions.dose_response import DoseResponse
 from slm_lens.interventions.patching_result import Patching
 from slm_lens.interventions.tracing_result import Tracing
 from slm_lens.model.provenance import Provenance
-from slm_lens.views.effects_figure import effects_curves, effects_heat_map
-from slm_lens.views.phases_figure import save_figure
+from slm_lens.views.chart import save_figure
+from slm_lens.views.dose_figure import dose_figure
+from slm_lens.views.effects_figure import effects_heat_map
+from slm_lens.views.sweeps_figure import headline_value
 
 _NO_FIGURE = (
     "No figure of this: it has several numbers for each layer and role. For one take a single head "
@@ -46,7 +48,7 @@ def report_patching(patching: Patching, counted: str, out: Path) -> None:
     patching.write(out)
     panels = []
     for name in patching.table["metric"].unique(maintain_order=True).to_list():
-        value = _value(patching, name)
+        value = headline_value(patching, name)
         summary = patching.summary(name, value=value, small="leave_out")
         panels.append(_Panel(f"patching_{name}", f"{value} of {name}", name, value, summary))
     kinds = ", ".join(patching.table["kind"].unique(maintain_order=True).to_list())
@@ -108,8 +110,7 @@ def report_dose_response(response: DoseResponse, counted: str, out: Path) -> Non
         of_metric = curves.filter(metric=name)
         console.print(f"\nchange of {name}", soft_wrap=True)
         console.print(dose_table(of_metric))
-        figure = effects_curves(_by_strength(of_metric), value="effect", label=f"change of {name}")
-        save_figure(figure, out / f"dose_response_{name}")
+        save_figure(dose_figure(response, metric=name), out / f"dose_response_{name}")
         files += [f"dose_response_{name}.png", f"dose_response_{name}.svg"]
     console.print(
         f"Mean over {len(response.runs)} pairs [95 % interval]; in brackets random vectors of the "
@@ -138,21 +139,6 @@ def dose_table(curves: pl.DataFrame) -> Table:
             cells.append(f"{row['effect']:.3f}{spread}{control}")
         table.add_row(str(layer), *cells)
     return table
-
-
-def _by_strength(curves: pl.DataFrame) -> dict[str, dict[str, pl.DataFrame]]:
-    """Curves over layers, of the vector and of random ones; the strongest six strengths at most."""
-    strengths = sorted(curves["strength"].unique().to_list(), key=abs)[-6:]
-    random = curves.select(
-        "layer", "strength", effect="control", low="control_low", high="control_high"
-    )
-    panels = {"vector": curves}
-    if random["effect"].null_count() < len(random):
-        panels["random vectors"] = random
-    return {
-        title: {f"{s:g}": table.filter(strength=s) for s in sorted(strengths)}
-        for title, table in panels.items()
-    }
 
 
 def effects_table(summary: pl.DataFrame) -> Table:
@@ -208,13 +194,6 @@ def _report(
             save_figure(figure, out / panel.file)
             files += [f"{panel.file}.png", f"{panel.file}.svg"]
     console.print(f"Wrote {out}/{', '.join(files)}.", soft_wrap=True)
-
-
-def _value(patching: Patching, metric: str) -> Literal["recovery", "effect"]:
-    """The share of the difference where there is one to divide by."""
-    rows = patching.table.filter(metric=metric)
-    gap = (rows["clean"] - rows["corrupted"]).abs()
-    return "effect" if gap.null_count() or not (gap >= 1e-3).any() else "recovery"
 
 
 def _is_of_no_use(summary: pl.DataFrame, column: str) -> bool:

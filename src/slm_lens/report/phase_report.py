@@ -12,7 +12,8 @@ from slm_lens._console import make_console
 from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.phases.result import LayerEstimate, Phases
 from slm_lens.studies.phase_study import PhaseStudy
-from slm_lens.views.phases_figure import phases_figure, save_figure
+from slm_lens.views.chart import save_figure
+from slm_lens.views.phases_figure import phases_figure
 
 
 def report_phases(studies: Sequence[PhaseStudy], out: Path) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slm_lens._pictured import Pictured
 from slm_lens.lens.states import Forward, choose_forward
 from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.lens.word_lens import WordLens, word_lens
@@ -17,7 +18,7 @@ from slm_lens.vocab import WordPolicy
 
 
 @dataclass(frozen=True, eq=False)
-class PhaseStudy:
+class PhaseStudy(Pictured):
     """What was read, and what came of it.
 
     Attributes:
