@@ -122,7 +122,9 @@ if TYPE_CHECKING:
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
+    from slm_lens.views.page import Page, PageText, View
     from slm_lens.views.phases_figure import phases_figure, save_figure
+    from slm_lens.views.speech_tokens import speech_tokens
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -155,6 +157,8 @@ _MODULE_OF = {
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
     "NodeAttribution": "interventions.attribution.node_result",
+    "Page": "views.page",
+    "PageText": "views.page",
     "Patch": "interventions.patched_runs",
     "PatchedRuns": "interventions.patched_runs",
     "Patching": "interventions.patching_result",
@@ -188,6 +192,7 @@ _MODULE_OF = {
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
     "Utterance": "sequence.utterance",
+    "View": "views.page",
     "VocabError": "errors",
     "VocabSpec": "families.vocab_spec",
     "WordAblation": "interventions.word_ablation",
@@ -263,6 +268,7 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
+    "speech_tokens": "views.speech_tokens",
     "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
@@ -308,6 +314,8 @@ __all__ = [
     "MfccKMeans",
     "MimiCodes",
     "NodeAttribution",
+    "Page",
+    "PageText",
     "Patch",
     "PatchedRuns",
     "Patching",
@@ -340,6 +348,7 @@ __all__ = [
     "UnitTokenizer",
     "Units",
     "Utterance",
+    "View",
     "VocabError",
     "VocabSpec",
     "WordAblation",
@@ -415,6 +424,7 @@ __all__ = [
     "select_spoken_words",
     "sites",
     "specimen_files",
+    "speech_tokens",
     "steer_prompt",
     "steered",
     "study_phases",

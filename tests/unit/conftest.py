@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jaxtyping
 import pytest
 from slamkit_folders import SlamkitFolder, write_slamkit_folder
 
@@ -38,11 +37,3 @@ def own_model(tiny_folder: SlamkitFolder):
     import slm_lens
 
     return slm_lens.load(tiny_folder.path)
-
-
-@pytest.fixture
-def untyped():
-    """Without the type checks of the tests, which users do not have."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

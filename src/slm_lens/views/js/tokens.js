@@ -1,0 +1,164 @@
+// Positions of a sequence, as `described_positions` sends them, as a strip of buttons.
+//
+//   slmLens.strip(data, context, {paint, note, chosen, onChosen})  -> {root, refresh, status}
+//     paint(position) -> [r, g, b] or null, the colour of a cell; note(position) -> text for it
+//     onChosen(position)   after a click or Enter on a cell
+//   slmLens.told(data, position)        a position in words, for a line of status
+//   slmLens.short(position)             its shortest name: the unit's number, the text, the marker
+//   slmLens.inText(data, context)       the key of kinds of positions
+"use strict";
+Object.assign(slmLens, (() => {
+  const { element, written, number } = slmLens;
+
+  function short(position) {
+    if (position.unit !== undefined) {
+      return position.stream === "units" ? `${position.unit}` : `${position.stream} ${position.unit}`;
+    }
+    if (position.kind === "marker") return position.label.replace(/^<|>$/g, "");
+    return written(position.label);
+  }
+
+  const seconds = (x) => `${x.toFixed(2)} s`;
+  const span = (x) => `${x.start_s.toFixed(2)}–${seconds(x.end_s)}`;
+
+  function told(data, at) {
+    const position = data.positions[at];
+    const word = position.word === undefined ? null : data.words[position.word];
+    const parts = [`position ${at}`];
+    if (position.unit !== undefined) {
+      parts.push(`${position.stream === "units" ? "unit" : position.stream} ${position.unit}`);
+    } else parts.push(`${position.kind} “${written(position.label)}”`);
+    if (word) parts.push(`in “${word.word}”`);
+    if (position.phone) parts.push(`phoneme ${position.phone}`);
+    if (position.start_s !== undefined) parts.push(span(position));
+    else if (word && word.start_s !== null) parts.push(`word at ${span(word)}`);
+    return parts.join(" · ");
+  }
+
+  // Words with their positions, and what lies between them, in order.
+  function groups(data) {
+    const found = [];
+    const outside = (start, end) => {
+      for (let p = start; p < end; p++) {
+        const kind = data.positions[p].kind;
+        const last = found[found.length - 1];
+        const joins = last && last.word === null && last.kind === kind && last.end === p;
+        if (joins && kind === "speech") last.end = p + 1;
+        else found.push({ word: null, kind, start: p, end: p + 1 });
+      }
+    };
+    let at = 0;
+    data.words.forEach((word, i) => {
+      outside(at, word.start);
+      found.push({ word: i, kind: word.modality, start: word.start, end: word.end });
+      at = word.end;
+    });
+    outside(at, data.positions.length);
+    return found;
+  }
+
+  function header(data, group, context) {
+    if (group.word === null) {
+      const text = group.kind === "speech" ? "(no word)" : group.kind === "text" ? "" : group.kind;
+      return element("span", { class: "heading outside", text });
+    }
+    const word = data.words[group.word];
+    const time = word.start_s === null ? null
+      : element("span", { class: "seconds", text: seconds(word.start_s) });
+    return element("button", {
+      class: "heading", type: "button", data: { word: group.word },
+      "aria-label": `word ${word.word}${word.start_s === null ? "" : `, ${span(word)}`}`,
+      onclick() {
+        context.select({ word: group.word });
+        if (word.start_s !== null) context.play(word.start_s, word.end_s);
+      },
+    }, element("span", { class: "written", text: word.word }), time);
+  }
+
+  function strip(data, context, options = {}) {
+    const { paint = () => null, note = () => "", onChosen = () => {} } = options;
+    const status = element("p", { class: "status", role: "status", text: options.hint ||
+      "Point at a token, or move with the arrow keys; Enter or a click selects its word." });
+    const list = element("div", { class: "token-strip", role: "group",
+      "aria-label": "tokens by word" });
+    const cells = [];
+
+    function cell(at) {
+      const position = data.positions[at];
+      const show = () => {
+        status.textContent = [told(data, at), note(at)].filter(Boolean).join(" · ");
+      };
+      const made = element("button", {
+        class: `token ${position.kind}`, type: "button", text: short(position),
+        data: { position: at, token: position.token, unit: position.unit, word: position.word },
+        onmouseenter: show, onfocus: show,
+        onclick() {
+          const word = position.word === undefined ? null : data.words[position.word];
+          const times = position.start_s !== undefined ? position : word;
+          context.select({ word: position.word === undefined ? null : position.word, position: at });
+          if (word && word.start_s !== null) context.play(word.start_s, word.end_s);
+          else if (times && times.start_s !== undefined && times.start_s !== null) {
+            context.play(times.start_s, times.end_s);
+          }
+          onChosen(at);
+        },
+      });
+      made.setAttribute("aria-label", told(data, at));
+      cells[at] = made;
+      return made;
+    }
+
+    for (const group of groups(data)) {
+      const body = element("span", { class: "cells" });
+      for (let p = group.start; p < group.end; p++) body.append(cell(p));
+      if (group.start === group.end) body.append(element("span", { class: "none", text: "no token" }));
+      list.append(element("span", { class: `token-group ${group.kind}`,
+        data: { word: group.word, start: group.start, end: group.end } },
+        header(data, group, context), body));
+    }
+    slmLens.rove(list, "button");
+
+    function refresh() {
+      cells.forEach((made, at) => {
+        const colour = paint(at);
+        made.style.background = colour ? slmLens.css(colour) : "";
+        made.style.color = colour ? slmLens.inkOn(colour) : "";
+        made.classList.toggle("painted", Boolean(colour));
+      });
+    }
+    context.onSelect((selection) => {
+      for (const group of list.children) {
+        const isIt = selection.word !== null && group.dataset.word === `${selection.word}`;
+        group.classList.toggle("selected", isIt);
+      }
+      cells.forEach((made, at) => {
+        const isIt = selection.position === at;
+        made.classList.toggle("selected", isIt);
+        made.setAttribute("aria-pressed", isIt ? "true" : "false");
+      });
+    });
+    context.onPlayable(() => list.classList.add("playable"));
+    context.onTime((time) => {
+      data.words.forEach((word, i) => {
+        const sounds = time !== null && word.start_s !== null && word.start_s <= time && time < word.end_s;
+        const group = list.querySelector(`.token-group[data-word="${i}"]`);
+        group.classList.toggle("sounding", sounds);
+      });
+    });
+    slmLens.onTheme(refresh);
+    refresh();
+    return { root: element("div", {}, list, status), refresh, status, cells, show: (text) => {
+      status.textContent = text;
+    } };
+  }
+
+  function inText(data) {
+    const names = { speech: "speech token", text: "text token", marker: "marker", special: "special",
+      padding: "padding" };
+    const kinds = [...new Set(data.positions.map((position) => position.kind))];
+    return element("ul", { class: "key" }, ...kinds.map((kind) => element("li", {},
+      element("span", { class: `sample sample-${kind}` }), names[kind])));
+  }
+
+  return { strip, told, short, inText };
+})());

@@ -1,0 +1,98 @@
+"""The strip of speech tokens: text, counts and selection against the data."""
+
+import pytest
+from spoken_by_hand import HOSTILE, make_phones, make_sequence, make_units, make_vocab
+
+WRITTEN = HOSTILE.replace(" ", "·")
+
+
+def strip(**options):
+    from slm_lens.views.speech_tokens import speech_tokens
+
+    return speech_tokens(make_sequence(), make_vocab(), **options)
+
+
+def test_units_stand_small_under_their_words(browser_page):
+    page = browser_page.open(strip())
+    cells = page.locator(".token")
+    assert cells.all_inner_texts()[:8] == ["speech", "137", "4", "499", "0", "7", "5", "text"]
+    assert cells.all_inner_texts()[8:] == ["·fox", WRITTEN, "a<b", "&amp;", "<|end|>"]
+    groups = page.locator(".token-group")
+    by_word = {
+        g.locator(".written").inner_text(): g.locator(".token").all_inner_texts()
+        for g in groups.all()
+        if g.get_attribute("data-word") is not None
+    }
+    assert by_word == {
+        "the": ["137", "4"],
+        HOSTILE: ["499", "0", "7"],
+        "uh": [],
+        "fox": ["·fox"],
+        "a<b": [WRITTEN, "a<b", "&amp;"],
+    }
+    assert page.locator(".seconds").all_inner_texts() == ["0.00 s", "0.10 s", "0.44 s"]
+    assert "<Un137>" not in page.locator("main").inner_text()
+    assert page.locator("img").count() == 0
+
+
+def test_pointing_tells_unit_time_and_phoneme(browser_page):
+    page = browser_page.open(strip(units=make_units(), phones=make_phones()))
+    status = page.locator(".status")
+    page.locator(".token[data-position='2']").hover()
+    assert status.inner_text() == ("position 2 · unit 4 · in “the” · phoneme AH · 0.04–0.08 s")
+    page.locator(".token[data-position='4']").hover()  # 0.16 to 0.28 s: its middle has no phoneme
+    assert status.inner_text() == f"position 4 · unit 0 · in “{HOSTILE}” · 0.16–0.28 s"
+    page.locator(".token[data-position='5']").hover()
+    assert f"phoneme {HOSTILE} · 0.28–0.36 s" in status.inner_text()
+    page.locator(".token[data-position='10']").hover()
+    assert status.inner_text() == "position 10 · text “a<b” · in “a<b”"
+
+
+def test_without_units_the_word_is_the_time(browser_page):
+    page = browser_page.open(strip())
+    page.locator(".token[data-position='2']").hover()
+    told = page.locator(".status").inner_text()
+    assert told == "position 2 · unit 4 · in “the” · word at 0.00–0.10 s"
+
+
+def test_a_click_selects_the_word_and_plays_it(browser_page):
+    page = browser_page.open(strip())
+    page.locator(".token[data-position='4']").click()
+    selected = page.locator(".token-group.selected")
+    assert selected.count() == 1
+    assert selected.get_attribute("data-word") == "1"
+    assert page.locator(".token.selected").get_attribute("data-position") == "4"
+    assert page.locator(".token[aria-pressed=true]").count() == 1
+
+
+def test_arrow_keys_move_and_enter_selects(browser_page):
+    page = browser_page.open(strip())
+    page.keyboard.press("Tab")
+    focused = "[document.activeElement.dataset.position, document.activeElement.dataset.word]"
+    seen = [page.evaluate(focused)]
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        seen.append(page.evaluate(focused))
+    assert seen == [["0", None], [None, "0"], ["1", "0"], ["2", "0"]]
+    page.keyboard.press("Enter")
+    assert page.locator(".token-group.selected").get_attribute("data-word") == "0"
+    page.keyboard.press("Home")
+    assert page.evaluate(focused) == ["0", None]
+    page.keyboard.press("End")
+    assert page.evaluate(focused)[0] == "12"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_a_telephone_and_a_desk(browser_page, no_overflow, width):
+    no_overflow(browser_page.open(strip(), width=width))
+
+
+def test_units_of_another_clip_are_refused():
+    from slm_lens.speech.units import Units
+
+    units = make_units()
+    other = Units(units.ids + 1, units.durations_frames, 25.0)
+    with pytest.raises(ValueError, match=r"got 6 units for a sequence with 6, or others; expected"):
+        strip(units=other)
+    with pytest.raises(ValueError, match=r"got phones without units, expected both"):
+        strip(phones=make_phones())
