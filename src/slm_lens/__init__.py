@@ -84,8 +84,11 @@ if TYPE_CHECKING:
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
+    from slm_lens.lens.grid_files import read_lens_grids, write_lens_grids
+    from slm_lens.lens.grid_result import GridCells, LensGrid
     from slm_lens.lens.jacobian import jacobian_lens, to_transformer_lens
     from slm_lens.lens.lens_facts import TunedLensFacts
+    from slm_lens.lens.lens_grid import lens_grid
     from slm_lens.lens.logit_lens import LogitLens
     from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.states import residual_stack
@@ -118,6 +121,8 @@ if TYPE_CHECKING:
     from slm_lens.speech.mimi import MimiCodes
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
+    from slm_lens.studies.exploration import ClipAudio, Exploration
+    from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
@@ -135,21 +140,25 @@ _MODULE_OF = {
     "Change": "interventions.changing",
     "ChatSpec": "families.vocab_spec",
     "CheckpointFiles": "families.files",
+    "ClipAudio": "studies.exploration",
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
+    "Exploration": "studies.exploration",
     "FactPairs": "organism.pairs",
     "Faithfulness": "interventions.attribution.circuits",
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
+    "GridCells": "lens.grid_result",
     "HeadAblation": "interventions.head_ablation",
     "HeadRoles": "interventions.head_roles",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
+    "LensGrid": "lens.grid_result",
     "LogitDirection": "interventions.attribution.logit_directions",
     "LogitLens": "lens.logit_lens",
     "MeasuredRun": "interventions.measured_run",
@@ -220,6 +229,7 @@ _MODULE_OF = {
     "dose_response": "interventions.dose_response",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
+    "explore": "studies.explore",
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
@@ -228,6 +238,7 @@ _MODULE_OF = {
     "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
+    "lens_grid": "lens.lens_grid",
     "linear_decay": "interventions.steering",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
@@ -256,6 +267,7 @@ _MODULE_OF = {
     "random_weights": "phases.random_weights",
     "read_alignment": "speech.alignment_files",
     "read_audio": "speech.audio",
+    "read_lens_grids": "lens.grid_files",
     "read_pairs": "corpus.pairs",
     "read_phases": "phases.result",
     "read_utterances": "corpus.folder",
@@ -281,6 +293,7 @@ _MODULE_OF = {
     "word_lens": "lens.word_lens",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
+    "write_lens_grids": "lens.grid_files",
 }
 
 __all__ = [
@@ -293,20 +306,24 @@ __all__ = [
     "Change",
     "ChatSpec",
     "CheckpointFiles",
+    "ClipAudio",
     "ComponentStack",
     "Contrast",
     "DirectAttribution",
     "DoseResponse",
     "EdgeAttribution",
+    "Exploration",
     "FactPairs",
     "Faithfulness",
     "Family",
     "FitSettings",
+    "GridCells",
     "HeadAblation",
     "HeadRoles",
     "HookedSLM",
     "HubertKMeans",
     "LayerEstimate",
+    "LensGrid",
     "LogitDirection",
     "LogitLens",
     "MeasuredRun",
@@ -376,6 +393,7 @@ __all__ = [
     "dose_response",
     "effects_curves",
     "effects_heat_map",
+    "explore",
     "faithfulness",
     "families_by_name",
     "fit_tuned_lens",
@@ -384,6 +402,7 @@ __all__ = [
     "jacobian_lens",
     "lens_divergence",
     "lens_figure",
+    "lens_grid",
     "linear_decay",
     "load",
     "load_tuned_lens",
@@ -412,6 +431,7 @@ __all__ = [
     "random_weights",
     "read_alignment",
     "read_audio",
+    "read_lens_grids",
     "read_pairs",
     "read_phases",
     "read_utterances",
@@ -437,6 +457,7 @@ __all__ = [
     "word_lens",
     "word_unit_spans",
     "write_alignment",
+    "write_lens_grids",
 ]
 
 
