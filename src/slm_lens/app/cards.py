@@ -31,6 +31,8 @@ CSS = """
 .slm-heat {border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem}
 .slm-heat th {font-weight: 500; padding: 3px 6px; text-align: center; white-space: nowrap}
 .slm-heat td {padding: 4px 7px; text-align: right; min-width: 3.2em}
+.slm-error {border-color: #c0392b; border-left-width: 6px}
+.slm-progress progress {width: 12em; vertical-align: middle}
 iframe.slm-lens {width: 100%; border: 0}
 @media (min-width: 700px) {.slm-pair {display: grid; grid-template-columns: 1fr 1fr; gap: 10px}}
 """

@@ -1,6 +1,6 @@
 """What the app hears: a sentence that espeak-ng speaks, or a clip with or without words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,20 @@ class Heard:
     def duration_s(self) -> float:
         """Length of the clip in seconds."""
         return self.waveform.numel() / self.sample_rate_hz
+
+    def at(self, sample_rate_hz: int) -> "Heard":
+        """The same clip at another rate.
+
+        Args:
+            sample_rate_hz: wanted samples per second.
+
+        Returns:
+            The clip.
+        """
+        if sample_rate_hz == self.sample_rate_hz:
+            return self
+        samples = soxr.resample(self.waveform.numpy(), self.sample_rate_hz, sample_rate_hz)
+        return replace(self, waveform=torch.from_numpy(samples), sample_rate_hz=sample_rate_hz)
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 
 from slm_lens.app.hearing import Heard
-from slm_lens.errors import AlignmentError, AudioError
+from slm_lens.errors import AlignmentError
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.utterance import Utterance
@@ -24,18 +24,9 @@ def units_of(model: HookedSLM, heard: Heard) -> SpeechUnits:
 
     Returns:
         Its units.
-
-    Raises:
-        AudioError: the clip is not at the tokenizer's sample rate.
-        AttributeError: the model has no unit tokenizer.
-    """  # noqa: DOC502 (AttributeError is raised by the model)
+    """
     tokenizer = model.unit_tokenizer
-    if heard.sample_rate_hz != tokenizer.sample_rate_hz:
-        raise AudioError(
-            f"got a clip at {heard.sample_rate_hz} Hz, expected {tokenizer.sample_rate_hz} Hz, "
-            "the rate of the model's unit tokenizer. Hear it again."
-        )
-    return tokenizer.encode(heard.waveform)
+    return tokenizer.encode(heard.at(tokenizer.sample_rate_hz).waveform)
 
 
 def utterance_of(model: HookedSLM, heard: Heard) -> Utterance:

@@ -126,13 +126,13 @@ class Workbench:
         Yields:
             The clip, then everything.
         """
-        clip = _something(heard)
-        model = self.model(name)
 
         def steps() -> Iterator[Step]:
+            clip, model = _something(heard), self.model(name)
             card = heard_card(clip, len(phonetic_units(units_of(model, clip))))
             yield Step(0, 1, card)
-            found = explore(model, clip.waveform, alignment=clip.alignment, name=clip.name)
+            sound = clip.at(self._rate_hz(name))
+            found = explore(model, sound.waveform, alignment=clip.alignment, name=clip.name)
             yield Step(1, 1, card + found._repr_html_())
 
         return _one_at_a_time(steps())
@@ -172,10 +172,9 @@ class Workbench:
         Yields:
             The heat map as it grows, layer by layer.
         """
-        clip = _something(heard)
-        model = self.model(name)
 
         def steps() -> Iterator[Step]:
+            clip, model = _something(heard), self.model(name)
             other = with_word(clip, word, replacement, self.limits)
             rate_hz = self._rate_hz(name)
             both = [speak(s, voice, rate_hz, self.limits) for s in (" ".join(clip.words), other)]
@@ -200,16 +199,12 @@ class Workbench:
 
         Yields:
             What is known after each of them.
-
-        Raises:
-            ValueError: both are the same.
         """
-        clip = _something(heard)
-        if name == other:
-            raise ValueError(f"got {name!r} twice, expected two different models.")
-        models = {n: self.model(n) for n in (name, other)}
 
         def steps() -> Iterator[Step]:
+            clip, models = _something(heard), {n: self.model(n) for n in (name, other)}
+            if len(models) < 2:
+                raise ValueError(f"got {name!r} twice, expected two different models.")
             for done, html in enumerate(compared(models, clip), start=1):
                 yield Step(done, len(models), html)
 
@@ -246,10 +241,9 @@ class Workbench:
         Yields:
             The first continuation, then both.
         """
-        clip = _something(heard)
-        model = self.model(name)
 
         def steps() -> Iterator[Step]:
+            clip, model = _something(heard), self.model(name)
             prompt = prompt_of(model, clip, announce=announce, n_words=n_words)
             found, played = [], []
             total = 1 if strength == 0 else 2
