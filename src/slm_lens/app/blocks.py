@@ -91,7 +91,7 @@ def _reading(bench: Workbench, events: Events, example: str) -> list[tuple[Any, 
                         elem_id="words-file",
                     )  # fmt: skip
                     said = gr.Textbox(
-                        label="Or what is said: words are then found roughly", elem_id="said"
+                        "", label="Or what is said: words are then found roughly", elem_id="said"
                     )
             with gr.Row():
                 listen = gr.Button("Read", variant="primary", elem_id="listen")
@@ -110,12 +110,12 @@ def _patch(events: Events, model: gr.Radio, heard: gr.State) -> tuple[gr.Dropdow
     )
     with gr.Row():
         word = gr.Dropdown([], label="Exchange", elem_id="word", interactive=True)
-        other = gr.Textbox(label="for", placeholder="another word", elem_id="replacement")
+        other = gr.Textbox("", label="for", placeholder="another word", elem_id="replacement")
         end = _prompt_end("patch-end")
         announce = gr.Radio(_ANNOUNCE, value="text", label="Then comes")
     with gr.Accordion("More", open=False), gr.Row():
-        answer = gr.Textbox(label="Answer", placeholder="what the model finds likeliest")
-        foil = gr.Textbox(label="Foil", placeholder="the same, after the other sentence")
+        answer = gr.Textbox("", label="Answer", placeholder="what the model finds likeliest")
+        foil = gr.Textbox("", label="Foil", placeholder="the same, after the other sentence")
         kind = gr.Dropdown(_KINDS, value=_KINDS[0], label="What is moved")
         direction = gr.Radio(["denoising", "noising"], value="denoising", label="Direction")
         voice = gr.Dropdown(list(VOICES), value=VOICES[0], label="Voice")

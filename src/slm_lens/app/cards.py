@@ -135,6 +135,21 @@ def patching_card(
     )
 
 
+def framed(shown: object) -> str:
+    """What shows itself in a notebook, as a frame.
+
+    Args:
+        shown: an object with ``_repr_html_`` that gives an ``<iframe>``, and perhaps a script
+            that listens to it: that does not run here, the app has its own.
+
+    Returns:
+        HTML of the frame alone.
+    """
+    given: str = shown._repr_html_()  # pyright: ignore[reportAttributeAccessIssue]
+    end = given.index("</iframe>") + len("</iframe>")  # the page inside is escaped
+    return given[:end]
+
+
 def words_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table of plain values.
 

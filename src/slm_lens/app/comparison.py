@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from slm_lens.app.cards import words_table
+from slm_lens.app.cards import framed, words_table
 from slm_lens.app.hearing import Heard
 from slm_lens.lens.grid_result import LensGrid
 from slm_lens.model.hooked import HookedSLM
@@ -69,7 +69,7 @@ def _page(found: Mapping[str, Exploration]) -> str:
     pages = "".join(
         words_table(name, ["model", "layers"], [[found[name].provenance.model_and_family,
                                                  found[name].grid.n_layers]])
-        + found[name]._repr_html_()
+        + framed(found[name])
         for name in names
     )  # fmt: skip
     return table + pages

@@ -14,8 +14,8 @@ from slm_lens.app.hearing import Heard
 from slm_lens.app.workbench import Step, Workbench
 from slm_lens.errors import SlmLensError
 
-REFUSED = (SlmLensError, ValueError, TypeError, LookupError, AttributeError, ImportError, OSError)
-"""What a wrong input raises, as in the command line."""
+REFUSED = (SlmLensError, ValueError, LookupError, ImportError, OSError)
+"""What a wrong input raises; of a sound file also that it is gone."""
 
 WHOLE = 0
 """Stands for the whole clip where the number of words of a prompt is asked for."""
@@ -40,7 +40,7 @@ class Events:
     ) -> Iterator[tuple[Any, ...]]:
         """Read an uploaded or recorded clip."""
         yield from self._read(
-            model, lambda: self._bench.hear_clip(model, path, words_file, transcript)
+            model, lambda: self._bench.hear_clip(model, path, words_file, transcript or "")
         )
 
     def read_again(self, model: str, heard: Heard | None) -> Iterator[str]:
@@ -71,7 +71,7 @@ class Events:
         yield from shown(
             self._bench.patch(
                 model, heard, word=-1 if word is None else int(word), replacement=replacement,
-                voice=voice, n_words=n_words or None, announce=announce, answer=answer, foil=foil,
+                voice=voice, n_words=n_words or None, announce=announce, answer=answer or "", foil=foil or "",
                 kind=kind, direction=direction,
             )
         )  # fmt: skip

@@ -76,6 +76,7 @@ def serve(
 
     Raises:
         ImportError: gradio is not installed.
+        AttributeError: a model has no unit tokenizer.
         ValueError: there is no model.
         OSError: the port is taken.
     """  # noqa: DOC502 (some raised by the parts)
@@ -88,6 +89,8 @@ def serve(
 
     from slm_lens.app.blocks import make_blocks
 
+    for model in models.values():
+        _ = model.unit_tokenizer  # without one, nothing can be heard: say so now
     bench = Workbench(models, limits)
     blocks = make_blocks(bench, example=example)
     system = ["system-ui", "sans-serif"]

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from slm_lens.app.cards import heard_card, patching_card, steered_card
+from slm_lens.app.cards import framed, heard_card, patching_card, steered_card
 from slm_lens.app.comparison import compared
 from slm_lens.app.counterfactual import by_place, counterfactual, patch_layers
 from slm_lens.app.hearing import Heard, listen, speak, with_word
@@ -133,7 +133,7 @@ class Workbench:
             yield Step(0, 1, card)
             sound = clip.at(self._rate_hz(name))
             found = explore(model, sound.waveform, alignment=clip.alignment, name=clip.name)
-            yield Step(1, 1, card + found._repr_html_())
+            yield Step(1, 1, card + framed(found))
 
         return _one_at_a_time(steps())
 
