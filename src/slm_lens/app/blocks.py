@@ -159,9 +159,7 @@ def _steer(
     with gr.Row():
         end = _prompt_end("steer-end")
         announce = gr.Radio(_ANNOUNCE, value="nothing", label="Then comes")
-        n_tokens = gr.Slider(
-            1, bench.limits.max_new_tokens, value=20, step=1, label="New tokens"
-        )
+        n_tokens = gr.Slider(1, bench.limits.max_new_tokens, value=20, step=1, label="New tokens")
         temperature = gr.Slider(0, 2, value=0, step=0.1, label="Temperature (0: the likeliest)")
     run, stop = _run_and_stop("Continue", "steer")
     out = gr.HTML(elem_id="steer-out")
@@ -176,7 +174,7 @@ def _steer(
 
 def _prompt_end(elem_id: str) -> gr.Dropdown:
     return gr.Dropdown(
-        [("the end of the clip", WHOLE)], value=WHOLE, label="The prompt ends after",
+        [("with the clip", WHOLE)], value=WHOLE, label="The prompt ends",
         elem_id=elem_id, interactive=True,
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from slm_lens.interventions.patching_result import Patching
 CSS = """
 .slm-card {border: 1px solid #8886; border-radius: 8px; padding: 10px 14px; margin: 6px 0;
   overflow-x: auto}
-.slm-card h4 {margin: 0 0 6px; font-size: 1rem}
+.slm-card h2 {margin: 0 0 6px; font-size: 1rem}
 .slm-card p {margin: 4px 0}
 .slm-card audio {width: 100%; max-width: 420px; height: 36px; display: block; margin: 6px 0}
 .slm-words span {display: inline-block; margin: 0 .45em .2em 0}
@@ -58,13 +58,15 @@ def heard_card(heard: Heard, n_units: int) -> str:
         for i, w in enumerate(heard.alignment or ())
     )
     if heard.alignment is None:
-        said = '<p class="slm-note">Words are not known: give their times, or type what is said.</p>'
+        said = (
+            '<p class="slm-note">Words are not known: give their times, or type what is said.</p>'
+        )
     else:
         rough = " Their times are rough." if "roughly" in heard.words_from else ""
         said = f'<p class="slm-words">{words}</p><p class="slm-note">Words from: '
         said += f"{escape(heard.words_from)}.{rough}</p>"
     return (
-        f'<div class="slm-card" data-card="heard"><h4>{escape(heard.name)}</h4>'
+        f'<div class="slm-card" data-card="heard"><h2>{escape(heard.name)}</h2>'
         f"<p>{heard.duration_s:.2f} s, {n_units} units</p>"
         f"{_player(heard.waveform, heard.sample_rate_hz, 'what was heard')}{said}</div>"
     )
@@ -84,15 +86,15 @@ def steered_card(found: Sequence[Continued], sounds: Sequence[Tensor | None], ra
     cards = []
     for one, sound in zip(found, sounds, strict=True):
         title = "As the model is" if one.strength == 0 else f"Steered, strength {one.strength:g}"
-        tokens = " ".join(_token(label) for label in one.labels)
-        text = f"<p><b>{escape(one.text)}</b></p>" if one.text.strip() else ""
+        text = f'<p class="slm-text"><b>{escape(one.text)}</b></p>' if one.n_text else ""
+        tokens = " ".join(_token(label) for label in one.labels) if one.n_speech else ""
         played = ""
         if sound is not None:
             played = _player(sound, rate_hz, f"units of: {title}")
             played += f'<p class="slm-note">{NOT_A_VOICE}</p>'
         cards.append(
             f'<div class="slm-card" data-card="steered" data-strength="{one.strength:g}">'
-            f"<h4>{title}</h4><p>{one.n_text} tokens of text, {one.n_speech} units</p>{text}"
+            f"<h2>{title}</h2><p>{one.n_text} tokens of text, {one.n_speech} units</p>{text}"
             f'<p class="slm-units">{tokens}</p>{played}</div>'
         )
     return f'<div class="slm-pair">{"".join(cards)}</div>'
@@ -124,7 +126,7 @@ def patching_card(
     kind = "noised" if patching.direction == "noising" else "denoised"
     share = "lost" if kind == "noised" else "won back"
     return (
-        f'<div class="slm-card" data-card="patching"><h4>{escape(answer)} or {escape(foil)}?</h4>'
+        f'<div class="slm-card" data-card="patching"><h2>{escape(answer)} or {escape(foil)}?</h2>'
         f"<p>Logit of <b>{escape(answer)}</b> less that of <b>{escape(foil)}</b>: {clean:.2f} "
         f"after the sentence, {corrupted:.2f} after the one with the other word. Each cell: the "
         f"share of this difference that is {share} when {escape(patching.table['kind'][0])} of "
@@ -166,7 +168,7 @@ def words_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         "<tr>" + "".join(f"<td>{escape(str(v))}</td>" for v in row) + "</tr>" for row in rows
     )
     return (
-        f'<div class="slm-card" data-card="table"><h4>{escape(title)}</h4><table class="slm-heat">'
+        f'<div class="slm-card" data-card="table"><h2>{escape(title)}</h2><table class="slm-heat">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -178,7 +180,7 @@ def _cell(layer: int, place: str, value: float) -> str:
     ink = "#fff" if depth > 0.62 else "#111"
     return (
         f'<td data-layer="{layer}" data-place="{escape(place)}" data-value="{value:.4f}" '
-        f'style="background:rgb({red},{green},{blue});color:{ink}">{value:.2f}</td>'
+        f'style="background:rgb({red},{green},{blue});color:{ink}">{value:z.2f}</td>'
     )
 
 
@@ -190,9 +192,7 @@ def _token(label: str) -> str:
     return f"<b>{escape(bare)}</b>"
 
 
-def _player(
-    waveform: Float[Tensor, " n_samples"], sample_rate_hz: int, label: str
-) -> str:
+def _player(waveform: Float[Tensor, " n_samples"], sample_rate_hz: int, label: str) -> str:
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform.numpy(), sample_rate_hz, format="WAV", subtype="PCM_16")
     data = base64.b64encode(buffer.getvalue()).decode()

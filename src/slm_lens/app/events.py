@@ -71,8 +71,8 @@ class Events:
         yield from shown(
             self._bench.patch(
                 model, heard, word=-1 if word is None else int(word), replacement=replacement,
-                voice=voice, n_words=n_words or None, announce=announce, answer=answer or "", foil=foil or "",
-                kind=kind, direction=direction,
+                voice=voice, n_words=n_words or None, announce=announce, answer=answer or "",
+                foil=foil or "", kind=kind, direction=direction,
             )
         )  # fmt: skip
 
@@ -118,7 +118,7 @@ def word_choices(heard: Heard | None) -> tuple[Any, Any, Any]:
     """Choices for the word to exchange, and for where a prompt ends, twice."""
     words = [(f"{i} {w}", i) for i, w in enumerate(heard.words if heard else (), start=1)]
     exchanged = [(name, i - 1) for name, i in words]
-    ends = [("the end of the clip", WHOLE), *words]
+    ends = [("with the clip", WHOLE), *((f"after {name}", i) for name, i in words)]
     last = exchanged[min(1, len(exchanged) - 1)][1] if exchanged else None
     end = gr.update(choices=ends, value=WHOLE)
     return gr.update(choices=exchanged, value=last), end, end

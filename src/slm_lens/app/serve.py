@@ -94,7 +94,9 @@ def serve(
     bench = Workbench(models, limits)
     blocks = make_blocks(bench, example=example)
     system = ["system-ui", "sans-serif"]
-    theme = gr.themes.Default(font=system, font_mono=["ui-monospace", "monospace"])
+    theme = gr.themes.Default(
+        primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"]
+    )
     _, url, share_url = blocks.launch(
         server_name=host,
         server_port=port,

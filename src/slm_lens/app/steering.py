@@ -1,4 +1,4 @@
-"""A prompt continued as the model is, and steered: what it goes on with, in text, units and sound."""
+"""A prompt continued as the model is, and steered: what it goes on with, in text and units."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

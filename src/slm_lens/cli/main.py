@@ -12,6 +12,7 @@ from slm_lens.cli import (
     organism,
     patch,
     phases,
+    serve_app,
     steer,
     trace,
     tuned_lens,
@@ -30,6 +31,7 @@ app.command("phases")(with_options(phases.phases, dtype=Dtype.float32))
 app.command("patch")(with_options(patch.patch, dtype=Dtype.float32))
 app.command("trace")(with_options(trace.trace, dtype=Dtype.float32))
 app.command("steer")(with_options(steer.steer, dtype=Dtype.float32))
+app.command("app")(with_options(serve_app.serve_app, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
 app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)
