@@ -125,6 +125,7 @@ if TYPE_CHECKING:
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.views.attention import attention_heads
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.page import Page, PageText, View
@@ -213,6 +214,7 @@ _MODULE_OF = {
     "answer_and_foil": "interventions.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
+    "attention_heads": "views.attention",
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
@@ -377,6 +379,7 @@ __all__ = [
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
+    "attention_heads",
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",

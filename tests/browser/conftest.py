@@ -58,6 +58,7 @@ class BrowserPages:
             viewport={"width": width, "height": height}, color_scheme=theme, offline=True
         )
         self._contexts.append(context)
+        context.set_default_timeout(10_000)
         page = context.new_page()
         page.on("console", self._heard)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))

@@ -14,6 +14,7 @@ FLOORS = {
     "_console": 0,
     "_json": 0,
     "_partition": 0,
+    "_shown": 0,
     "errors": 0,
     "speech": 1,
     "sequence": 1,

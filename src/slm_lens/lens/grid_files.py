@@ -16,7 +16,7 @@ from slm_lens.sequence.word_span import WordSpan
 
 SCHEMA_VERSION = 1
 _STEM = "lens_grids"
-_SHARED = ("n_layers", "d_vocab", "k", "policy", "lens", "provenance")
+_SHARED = ("n_layers", "n_text", "d_vocab", "k", "policy", "lens", "provenance")
 _FACTS = ("schema_version", *_SHARED, "utterances")
 
 
@@ -84,6 +84,7 @@ def _facts_of(grid: LensGrid) -> dict[str, Any]:
         "word_followed": grid.word_followed,
         "labels": {str(t): label for t, label in grid.labels.items()},
         "label_kinds": {str(t): kind for t, kind in grid.label_kinds.items()},
+        "units": {str(t): unit for t, unit in grid.units.items()},
     }
 
 
@@ -100,5 +101,6 @@ def _grid(rows: pl.DataFrame, facts: dict[str, Any], shared: dict[str, Any]) -> 
         cells=cells_of(rows),
         labels={int(t): label for t, label in facts["labels"].items()},
         label_kinds={int(t): kind for t, kind in facts["label_kinds"].items()},
+        units={int(t): (stream, unit) for t, (stream, unit) in facts["units"].items()},
         **shared,
     )

@@ -11,6 +11,7 @@ import polars as pl
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from slm_lens._shown import html_of
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.word_span import WordSpan
 from slm_lens.vocab import TokenKind, WordPolicy
@@ -87,8 +88,10 @@ class LensGrid:
             last position), ``"position"``. A site without rows is left out.
         labels: printable name of every token id that the grid mentions.
         label_kinds: their kinds.
+        units: speech stream and number in it of each of them that is a unit.
         n_layers: blocks; layers run from 0 (the embedding) to ``n_layers``.
-        d_vocab: rows of the vocabulary.
+        n_text: text rows of the vocabulary.
+        d_vocab: all rows of the vocabulary.
         k: highest tokens of each cell.
         policy: which tokens count as a word.
         lens: what it was read through, as in `WordLens`.
@@ -104,12 +107,17 @@ class LensGrid:
     cells: Mapping[GridSite, GridCells]
     labels: Mapping[int, str]
     label_kinds: Mapping[int, TokenKind]
+    units: Mapping[int, tuple[str, int]]
     n_layers: int
+    n_text: int
     d_vocab: int
     k: int
     policy: WordPolicy
     lens: str
     provenance: Provenance
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     @property
     def subsets(self) -> tuple[str, ...]:

@@ -95,7 +95,9 @@ def lens_grid(
         cells=cells,
         labels={t: vocab.label(t) for t in mentioned},
         label_kinds={t: TOKEN_KINDS[int(vocab.kind_of[t])] for t in mentioned},
+        units=_units(vocab, mentioned),
         n_layers=model.cfg.n_layers,
+        n_text=len(vocab.text),
         d_vocab=vocab.d_vocab,
         k=k,
         policy=policy,
@@ -252,6 +254,13 @@ def _cells(
 
 def _modality(part: str) -> str:
     return part if part in ("text", OTHER) else "speech"
+
+
+def _units(vocab: SpeechTextVocab, tokens: Sequence[int]) -> dict[int, tuple[str, int]]:
+    """Stream and number of those tokens that are units."""
+    asked = set(tokens)
+    every = {t: (s, u) for s, ids in vocab.streams.items() for u, t in enumerate(ids) if t in asked}
+    return {t: every[t] for t in tokens if t in every}
 
 
 def _mentioned(

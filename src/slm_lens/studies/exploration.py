@@ -7,12 +7,15 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._shown import html_of
 from slm_lens.interventions.attribution.direct_result import DirectAttribution
 from slm_lens.interventions.patching_result import Patching
 from slm_lens.lens.grid_result import LensGrid
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.sequence.word_span import WordSpan
+from slm_lens.speech.units import Units
+from slm_lens.vocab import SpeechTextVocab
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class Exploration:
     Attributes:
         utterance: name and sequence: token ids, kinds, words.
         audio: the sound; None for an utterance that was given without.
+        vocab: the model's vocabulary.
+        units: the units of the clip; None for an utterance that was given without sound.
         times_s: start and end of every position in seconds; NaN where it has no time (text,
             markers) or the units' times are not known.
         grid: every layer through the lens.
@@ -52,12 +57,17 @@ class Exploration:
 
     utterance: Utterance
     audio: ClipAudio | None
+    vocab: SpeechTextVocab
+    units: Units | None
     times_s: Float[Tensor, "pos 2"]
     grid: LensGrid
     attention: Float[Tensor, "layer head pos pos"] | None
     attention_layers: tuple[int, ...]
     attribution: DirectAttribution | None
     patching: Patching | None = None
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
 
     @property
     def name(self) -> str:

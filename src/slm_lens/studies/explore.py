@@ -24,11 +24,12 @@ from slm_lens.lens.lens_grid import lens_grid
 from slm_lens.lens.states import Forward
 from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.model.hooked import HookedSLM
-from slm_lens.sequence.streams import stream_times_s
+from slm_lens.sequence.streams import phonetic_units, stream_times_s
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.speech.alignment import Alignment
 from slm_lens.speech.alignment_files import read_alignment
 from slm_lens.speech.audio import check_waveform, read_audio
+from slm_lens.speech.units import Units
 from slm_lens.studies.exploration import ClipAudio, Exploration
 from slm_lens.vocab import WordPolicy
 
@@ -85,7 +86,7 @@ def explore(
             `lens_grid`, `attribute_directly` and the model's attention refuse.
         AudioError: a sound file that cannot be used whole.
     """  # noqa: DOC502 (some raised by the functions it calls)
-    utterance, audio, times_s = _utterance(model, source, alignment, name)
+    utterance, audio, units, times_s = _utterance(model, source, alignment, name)
     grid = lens_grid(
         model,
         utterance,
@@ -99,6 +100,8 @@ def explore(
     return Exploration(
         utterance=utterance,
         audio=audio,
+        vocab=model.vocab,
+        units=units,
         times_s=times_s,
         grid=grid,
         attention=_patterns(model, utterance, layers) if layers else None,
@@ -112,8 +115,8 @@ def _utterance(
     source: str | Path | Tensor | Utterance,
     alignment: Alignment | str | Path | None,
     name: str | None,
-) -> tuple[Utterance, ClipAudio | None, Float[Tensor, "pos 2"]]:
-    """What the model reads, its sound, and the time of every position."""
+) -> tuple[Utterance, ClipAudio | None, Units | None, Float[Tensor, "pos 2"]]:
+    """What the model reads, its sound and units, and the time of every position."""
     if isinstance(source, Utterance):
         if alignment is not None:
             raise TypeError(
@@ -121,7 +124,8 @@ def _utterance(
                 "words are. Give the sound file with the alignment, or the utterance alone."
             )
         named = source if name is None else replace(source, name=name)
-        return named, None, torch.full((len(source.sequence), 2), torch.nan, dtype=torch.float64)
+        unknown_s = torch.full((len(source.sequence), 2), torch.nan, dtype=torch.float64)
+        return named, None, None, unknown_s
     tokenizer = model.unit_tokenizer
     if isinstance(source, Tensor):
         check_waveform(source, "explore")
@@ -137,7 +141,7 @@ def _utterance(
     times_s = torch.full((len(sequence), 2), torch.nan, dtype=torch.float64)
     spoken = torch.tensor([kind == "speech" for kind in sequence.kinds])
     times_s[spoken] = stream_times_s(units, model.vocab)
-    return Utterance(name or stem, sequence), audio, times_s
+    return Utterance(name or stem, sequence), audio, phonetic_units(units), times_s
 
 
 def _tokens(model: HookedSLM, words: Sequence[str], policy: WordPolicy) -> list[int]:

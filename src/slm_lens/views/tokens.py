@@ -31,7 +31,7 @@ def described_positions(
 
     Returns:
         JSON values: ``positions``, for each one its token id, kind, label, unit, stream, word,
-        times and phoneme (what is not known is left out), and ``words``.
+        times and phoneme (what is not known is left out), ``words`` and `groups_of` them.
 
     Raises:
         ValueError: the units are not those of the sequence, or phonemes come without units.
@@ -66,7 +66,38 @@ def described_positions(
         }
         for w in sequence.words
     ]
-    return {"positions": positions, "words": words}
+    return {"positions": positions, "words": words, "groups": groups_of(sequence)}
+
+
+def groups_of(sequence: SpeechTextSequence) -> list[dict[str, Any]]:
+    """Words, and what lies between them, in order; together they are all positions once.
+
+    Args:
+        sequence: what the model reads.
+
+    Returns:
+        ``word`` (its number, or None), ``kind``, and the span of each group. Units between words
+        are one group, other positions one each. A word without a position has an empty span.
+    """
+    groups: list[dict[str, Any]] = []
+
+    def outside(start: int, end: int) -> None:
+        first = len(groups)
+        for p in range(start, end):
+            kind = sequence.kinds[p]
+            if len(groups) > first and kind == "speech" == groups[-1]["kind"]:
+                groups[-1]["end"] = p + 1
+            else:
+                groups.append({"word": None, "kind": kind, "start": p, "end": p + 1})
+
+    at = 0
+    for i, word in enumerate(sequence.words):
+        outside(at, word.start)
+        span = {"start": word.start, "end": word.end}
+        groups.append({"word": i, "kind": word.modality, **span})
+        at = word.end
+    outside(at, len(sequence))
+    return groups
 
 
 def _times(

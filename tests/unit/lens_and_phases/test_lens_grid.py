@@ -235,3 +235,13 @@ class TestRefused:
             read_lens_grids(tmp_path)
         with pytest.raises(LookupError, match=r"read_lens_grids: no lens_grids"):
             read_lens_grids(tmp_path / "nowhere")
+
+
+def test_every_token_is_named(grid, vocab):
+    tops = [ids.flatten() for c in grid.cells.values() for ids in c.top_ids.values()]
+    for token in torch.cat([grid.tokens, *tops]).unique().tolist():
+        assert grid.labels[token] == vocab.label(token)
+        is_unit = N_TEXT <= token < N_TEXT + N_UNITS
+        assert grid.units.get(token) == (("units", token - N_TEXT) if is_unit else None)
+        assert (grid.label_kinds[token] == "speech") == is_unit
+    assert (grid.n_text, grid.d_vocab, grid.n_layers) == (N_TEXT, D_VOCAB, 3)

@@ -7,6 +7,7 @@
 //   slmLens.diverging(t)                [r, g, b] for t in [-1, 1], the paper's colour at 0
 //   slmLens.inkOn([r, g, b])            black or white, whichever reads better on it
 //   slmLens.css([r, g, b])
+//   slmLens.colourBar(name, colours, labels)   a bar with labels below it, from left to right
 "use strict";
 Object.assign(slmLens, (() => {
   // Blues and BrBG of ColorBrewer; for dark pages their lightness is turned round.
@@ -61,5 +62,14 @@ Object.assign(slmLens, (() => {
   const inkOn = (colour) => (luminance(colour) > 0.179 ? "#000000" : "#ffffff");
   const css = (colour) => `rgb(${colour.join(" ")})`;
 
-  return { isDark, onTheme, variable, sequential, diverging, inkOn, css };
+  function colourBar(name, colours, labels) {
+    const { element } = slmLens;
+    return element("div", { class: "colour-bar" }, element("span", { class: "name", text: name }),
+      element("div", {},
+        element("div", { class: "colours", style: {
+          "background-image": `linear-gradient(to right, ${colours.map(css).join(", ")})` } }),
+        element("div", { class: "labels" }, ...labels.map((text) => element("span", { text })))));
+  }
+
+  return { isDark, onTheme, variable, sequential, diverging, inkOn, css, colourBar };
 })());

@@ -1,8 +1,10 @@
 // Positions of a sequence, as `described_positions` sends them, as a strip of buttons.
 //
-//   slmLens.strip(data, context, {paint, note, chosen, onChosen})  -> {root, refresh, status}
+//   slmLens.strip(data, context, {paint, note, hint, onChosen, onPointed})
+//       -> {root, refresh, status, cells}
 //     paint(position) -> [r, g, b] or null, the colour of a cell; note(position) -> text for it
 //     onChosen(position)   after a click or Enter on a cell
+//     onPointed(position)  while a cell is pointed at or has the focus; null when none is
 //   slmLens.told(data, position)        a position in words, for a line of status
 //   slmLens.short(position)             its shortest name: the unit's number, the text, the marker
 //   slmLens.inText(data, context)       the key of kinds of positions
@@ -35,28 +37,6 @@ Object.assign(slmLens, (() => {
     return parts.join(" · ");
   }
 
-  // Words with their positions, and what lies between them, in order.
-  function groups(data) {
-    const found = [];
-    const outside = (start, end) => {
-      for (let p = start; p < end; p++) {
-        const kind = data.positions[p].kind;
-        const last = found[found.length - 1];
-        const joins = last && last.word === null && last.kind === kind && last.end === p;
-        if (joins && kind === "speech") last.end = p + 1;
-        else found.push({ word: null, kind, start: p, end: p + 1 });
-      }
-    };
-    let at = 0;
-    data.words.forEach((word, i) => {
-      outside(at, word.start);
-      found.push({ word: i, kind: word.modality, start: word.start, end: word.end });
-      at = word.end;
-    });
-    outside(at, data.positions.length);
-    return found;
-  }
-
   function header(data, group, context) {
     if (group.word === null) {
       const text = group.kind === "speech" ? "(no word)" : group.kind === "text" ? "" : group.kind;
@@ -76,7 +56,7 @@ Object.assign(slmLens, (() => {
   }
 
   function strip(data, context, options = {}) {
-    const { paint = () => null, note = () => "", onChosen = () => {} } = options;
+    const { paint = () => null, note = () => "", onChosen = () => {}, onPointed = () => {} } = options;
     const status = element("p", { class: "status", role: "status", text: options.hint ||
       "Point at a token, or move with the arrow keys; Enter or a click selects its word." });
     const list = element("div", { class: "token-strip", role: "group",
@@ -87,6 +67,7 @@ Object.assign(slmLens, (() => {
       const position = data.positions[at];
       const show = () => {
         status.textContent = [told(data, at), note(at)].filter(Boolean).join(" · ");
+        onPointed(at);
       };
       const made = element("button", {
         class: `token ${position.kind}`, type: "button", text: short(position),
@@ -108,7 +89,7 @@ Object.assign(slmLens, (() => {
       return made;
     }
 
-    for (const group of groups(data)) {
+    for (const group of data.groups) {
       const body = element("span", { class: "cells" });
       for (let p = group.start; p < group.end; p++) body.append(cell(p));
       if (group.start === group.end) body.append(element("span", { class: "none", text: "no token" }));
@@ -117,6 +98,8 @@ Object.assign(slmLens, (() => {
         header(data, group, context), body));
     }
     slmLens.rove(list, "button");
+    list.addEventListener("mouseleave", () => onPointed(null));
+    list.addEventListener("focusout", () => onPointed(null));
 
     function refresh() {
       cells.forEach((made, at) => {
@@ -147,9 +130,7 @@ Object.assign(slmLens, (() => {
     });
     slmLens.onTheme(refresh);
     refresh();
-    return { root: element("div", {}, list, status), refresh, status, cells, show: (text) => {
-      status.textContent = text;
-    } };
+    return { root: element("div", {}, list, status), refresh, status, cells };
   }
 
   function inText(data) {
