@@ -8,6 +8,8 @@ from slm_lens.lens.grid_result import LensGrid
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.studies.exploration import Exploration
 from slm_lens.studies.explore import explore
+from slm_lens.views.lens_grid import lens_grid_view
+from slm_lens.views.page import Page
 
 _SITE, _SUBSET = "max", "text"
 
@@ -26,7 +28,12 @@ def compared(models: Mapping[str, HookedSLM], heard: Heard) -> Iterator[str]:
     for name, model in models.items():
         clip = heard.at(model.unit_tokenizer.sample_rate_hz)
         found[name] = explore(
-            model, clip.waveform, alignment=clip.alignment, name=clip.name, attention=None
+            model,
+            clip.waveform,
+            alignment=clip.alignment,
+            name=clip.name,
+            attention=None,
+            attribute=None,
         )
         yield _page(found)
 
@@ -57,19 +64,20 @@ def best_ranks(grid: LensGrid, offset: int) -> list[tuple[int, int] | None]:
 
 
 def _page(found: Mapping[str, Exploration]) -> str:
+    """The table, and below it all grids on one page: a word selected in one is selected in all."""
     names = list(found)
     columns = ["word", *(f"{n}: {what}" for n in names for what in ("this word", "next word"))]
     ranks = [best_ranks(found[n].grid, offset) for n in names for offset in (0, 1)]
-    words = [w.word for w in found[names[0]].words]
     rows = [
-        [word, *("-" if r[i] is None else f"{r[i][0]} at {r[i][1]}" for r in ranks)]  # pyright: ignore[reportOptionalSubscript]
-        for i, word in enumerate(words)
+        [word.word, *(_place(rank[i]) for rank in ranks)]
+        for i, word in enumerate(found[names[0]].words)
     ]
-    table = words_table("Best rank in text, at layer", columns, rows) if rows else ""
-    pages = "".join(
-        words_table(name, ["model", "layers"], [[found[name].provenance.model_and_family,
-                                                 found[name].grid.n_layers]])
-        + framed(found[name])
-        for name in names
-    )  # fmt: skip
-    return table + pages
+    table = words_table("Best rank in text, and the layer where it is", columns, rows)
+    title = f"{found[names[0]].name}, read by {' and '.join(names)}"
+    page = Page([lens_grid_view(found[n].grid, title=f"Lens grid of {n}") for n in names],
+                title=title)  # fmt: skip
+    return (table if rows else "") + framed(page)
+
+
+def _place(rank: tuple[int, int] | None) -> str:
+    return "-" if rank is None else f"{rank[0]} at {rank[1]}"
