@@ -88,14 +88,15 @@ class Exploration:
         """The same with a patching sweep to show beside it.
 
         Args:
-            patching: of one pair, ``at="words"``, whose clean run is this utterance.
+            patching: of one pair, ``at="words"``, with this utterance as the run that was patched
+                (the corrupted one when denoising).
 
         Returns:
             Another exploration.
 
         Raises:
-            ValueError: the sweep is of several pairs, or its places are not this utterance's
-                words.
+            ValueError: the sweep is of several pairs, or its places are not positions of this
+                utterance.
         """
         table, n = patching.table, len(self.utterance.sequence)
         pairs = table["pair"].unique().to_list()
@@ -104,7 +105,7 @@ class Exploration:
             raise ValueError(
                 f"with_patching: got {len(pairs)} pairs and {len(outside)} of {len(table)} places "
                 f"without a position in {self.name!r} ({n} tokens), expected one pair, patched "
-                "at='words', whose runs have the positions of this utterance. Take one pair: "
-                "patch_pairs(model, [pair], ..., at='words')."
+                "at='words', with this utterance as the run that was patched: explore the "
+                "corrupted one, and patch_pairs(model, [pair], ..., at='words')."
             )
         return replace(self, patching=patching)

@@ -1,6 +1,7 @@
 """One utterance on one page: every view of it, linked by the selected word."""
 
 from slm_lens.studies.exploration import Exploration
+from slm_lens.views.attention import attention_heads
 from slm_lens.views.lens_grid import lens_grid_view
 from slm_lens.views.page import Page, View
 from slm_lens.views.patching_map import patching_map
@@ -48,6 +49,16 @@ def exploration_views(exploration: Exploration, *, codec: Codec = "flac") -> lis
         speech_tokens(sequence, exploration.vocab, units=exploration.units, utterance=name)
     )
     views.append(lens_grid_view(exploration.grid))
+    if exploration.attention is not None:
+        views.append(
+            attention_heads(
+                exploration.attention,
+                sequence,
+                exploration.vocab,
+                layers=exploration.attention_layers,
+                utterance=name,
+            )
+        )
     if exploration.patching is not None:
         views.append(patching_map(exploration.patching, sequence, utterance=name))
     return views

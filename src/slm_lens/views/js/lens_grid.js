@@ -21,6 +21,17 @@ slmLens.register("lens_grid", (root, data, context) => {
   const percent = (p) => (p >= 0.0995 ? `${Math.round(100 * p)} %`
     : p >= 0.001 ? `${(100 * p).toPrecision(2)} %` : "< 0.1 %");
 
+  const scale = element("li", { class: "shades" });
+  function drawScale() {
+    const [from, to] = state.colour < 2 ? ["0 %", "100 %"]
+      : [`rank ${data.sizes[state.subset]}`, "rank 1"];
+    const swatches = [0, 0.25, 0.5, 0.75, 1].map((t) => element("span", { class: "sample",
+      style: { background: slmLens.css(slmLens.sequential(0.9 * t)) } }));
+    scale.replaceChildren(element("span", { text: `${from} ` }), ...swatches,
+      element("span", { text: ` ${to}` }));
+  }
+  slmLens.onTheme(drawScale);
+
   function goodness(rank) {
     return rank === null ? null : 1 - Math.log(rank) / Math.log(data.sizes[state.subset]);
   }
@@ -275,16 +286,19 @@ slmLens.register("lens_grid", (root, data, context) => {
       }),
       choice("tokens of", data.subsets.map((s) => SUBSETS[s]), 0, (i) => {
         state.subset = data.subsets[i];
+        drawScale();
         grid.refresh();
         drawSelection();
       }),
       choice("colour", COLOURS, 0, (i) => {
         state.colour = i;
+        drawScale();
         grid.refresh();
       })),
     element("ul", { class: "key" },
       element("li", {}, element("span", { class: "sample frame-current" }), "top token is the word itself"),
-      element("li", {}, element("span", { class: "sample frame-next" }), "top token is the next word")),
+      element("li", {}, element("span", { class: "sample frame-next" }), "top token is the next word"),
+      scale),
     paging, frame,
     element("div", { class: "beside" }, details,
       element("div", { class: "ranks" }, lineTitle, lines.root, legend, pinChoice)));
@@ -298,6 +312,7 @@ slmLens.register("lens_grid", (root, data, context) => {
     return true;
   }
 
+  drawScale();
   drawGrid();
   context.onSelect((selection) => {
     if (selection.layer !== null) state.layer = selection.layer;

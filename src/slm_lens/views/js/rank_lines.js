@@ -6,9 +6,10 @@
 slmLens.rankLines = (label) => {
   const { element } = slmLens;
   const SVG = "http://www.w3.org/2000/svg";
-  const WIDTH = 560, HEIGHT = 260, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 38;
+  const HEIGHT = 260, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 38;
+  let WIDTH = 560;  // that of the place on the page, so that letters keep their size
+  let last = null;
   const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.setAttribute("role", "img");
   svg.setAttribute("class", "rank-lines");
   const table = element("table", { class: "unseen" });
@@ -22,6 +23,9 @@ slmLens.rankLines = (label) => {
   }
 
   function draw(lines, { largest, n_layers, layer }) {
+    last = [lines, { largest, n_layers, layer }];
+    WIDTH = Math.max(280, root.clientWidth || WIDTH);
+    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.replaceChildren();
     const most = Math.log10(Math.max(10, largest));
     const x = (l) => LEFT + (WIDTH - LEFT - RIGHT) * (n_layers ? l / n_layers : 0.5);
@@ -32,7 +36,7 @@ slmLens.rankLines = (label) => {
       svg.append(shape("text", { x: LEFT - 6, y: at + 4, class: "tick end" },
         power < 4 ? `${10 ** power}` : `${10 ** (power - 3)}k`));
     }
-    const step = [1, 2, 4, 5, 10, 20, 40].find((s) => n_layers / s <= 12) || 50;
+    const step = [1, 2, 4, 5, 10, 20, 40].find((s) => n_layers / s <= WIDTH / 40) || 50;
     for (let l = 0; l <= n_layers; l += step) {
       svg.append(shape("text", { x: x(l), y: HEIGHT - BOTTOM + 16, class: "tick middle" }, `${l}`));
     }
@@ -67,5 +71,8 @@ slmLens.rankLines = (label) => {
         ...line.ranks.map((rank) => element("td", { text: rank === null ? "–" : `${rank}` })))));
   }
 
+  new ResizeObserver(() => {
+    if (last && Math.abs(root.clientWidth - WIDTH) > 1) draw(...last);
+  }).observe(root);
   return { root, draw };
 };
