@@ -43,12 +43,13 @@ NOT_A_VOICE = (
 )
 
 
-def heard_card(heard: Heard, n_units: int) -> str:
+def heard_card(heard: Heard, n_units: int, *, player: bool = True) -> str:
     """What was heard: player, length, words.
 
     Args:
         heard: the clip.
         n_units: units that the model reads it as.
+        player: with a player; the page of an exploration has its own.
 
     Returns:
         HTML.
@@ -65,10 +66,11 @@ def heard_card(heard: Heard, n_units: int) -> str:
         rough = " Their times are rough." if "roughly" in heard.words_from else ""
         said = f'<p class="slm-words">{words}</p><p class="slm-note">Words from: '
         said += f"{escape(heard.words_from)}.{rough}</p>"
+    played = _player(heard.waveform, heard.sample_rate_hz, "what was heard") if player else ""
     return (
         f'<div class="slm-card" data-card="heard"><h2>{escape(heard.name)}</h2>'
         f"<p>{heard.duration_s:.2f} s, {n_units} units</p>"
-        f"{_player(heard.waveform, heard.sample_rate_hz, 'what was heard')}{said}</div>"
+        f"{played}{said}</div>"
     )
 
 

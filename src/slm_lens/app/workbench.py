@@ -129,11 +129,11 @@ class Workbench:
 
         def steps() -> Iterator[Step]:
             clip, model = _something(heard), self.model(name)
-            card = heard_card(clip, len(phonetic_units(units_of(model, clip))))
-            yield Step(0, 1, card)
+            n_units = len(phonetic_units(units_of(model, clip)))
+            yield Step(0, 1, heard_card(clip, n_units))
             sound = clip.at(self._rate_hz(name))
             found = explore(model, sound.waveform, alignment=clip.alignment, name=clip.name)
-            yield Step(1, 1, card + framed(found))
+            yield Step(1, 1, heard_card(clip, n_units, player=False) + framed(found))
 
         return _one_at_a_time(steps())
 

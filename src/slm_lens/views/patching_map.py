@@ -69,9 +69,7 @@ def patching_map(
     )
 
 
-def _panel(
-    rows: pl.DataFrame, key: dict[str, Any], sequence: SpeechTextSequence
-) -> dict[str, Any]:
+def _panel(rows: pl.DataFrame, key: dict[str, Any], sequence: SpeechTextSequence) -> dict[str, Any]:
     """One metric and activation: values of layers by places, in the order of positions."""
     places = rows.select("position", "label").unique(maintain_order=True).sort("position")
     layers = sorted(rows["layer"].unique().to_list())
