@@ -34,6 +34,7 @@ CSS = """
 .slm-error {border-color: #c0392b; border-left-width: 6px}
 .slm-progress progress {width: 12em; vertical-align: middle}
 iframe.slm-lens {width: 100%; border: 0}
+@media (max-width: 500px) {.gradio-container .main.app, main.app {padding: 8px !important}}
 @media (min-width: 700px) {.slm-pair {display: grid; grid-template-columns: 1fr 1fr; gap: 10px}}
 """
 _BROWN, _GREEN = (140, 81, 10), (1, 102, 94)

@@ -55,7 +55,7 @@ class UnitSounds:
         sample_rate_hz: samples per second.
     """
 
-    clips: tuple[Float[Tensor, " n_samples"], ...]
+    clips: tuple[Float[Tensor, " _"], ...]
     pieces: dict[int, tuple[_Piece, ...]]
     sample_rate_hz: int
 

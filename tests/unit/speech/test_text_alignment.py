@@ -46,7 +46,7 @@ def test_words_of_a_held_out_clip_are_found(number):
 
 def test_another_text_is_refused_by_its_length():
     waveform = torch.randn(16_000 * 8)
-    with pytest.raises(AlignmentError, match="got a clip of 8.0 s for a text that lasts about"):
+    with pytest.raises(AlignmentError, match=r"got a clip of 8.0 s for a text that lasts about"):
         align_text(waveform, "yes", sample_rate_hz=16_000)
 
 
