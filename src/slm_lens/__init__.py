@@ -12,6 +12,8 @@ Names are imported when they are first used, so that ``import slm_lens`` costs n
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from slm_lens import _pictured
+
 if TYPE_CHECKING:
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.corpus.pairs import read_pairs
@@ -125,12 +127,30 @@ if TYPE_CHECKING:
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.views.activations import activations
     from slm_lens.views.attention import attention_heads
-    from slm_lens.views.effects_figure import effects_curves, effects_heat_map
+    from slm_lens.views.attribution_figure import edges_figure, nodes_figure
+    from slm_lens.views.chart import Chart, save_figure
+    from slm_lens.views.coloured_tokens import ablated_tokens, attributed_tokens, coloured_tokens
+    from slm_lens.views.dose_figure import dose_figure
+    from slm_lens.views.effects_figure import (
+        effects_curves,
+        effects_heat_map,
+        word_ablation_figure,
+    )
+    from slm_lens.views.head_roles_figure import head_roles_figure
     from slm_lens.views.lens_figure import lens_figure
+    from slm_lens.views.lens_grid_figure import lens_grid_figure
+    from slm_lens.views.modality_figure import modality_figure
+    from slm_lens.views.models_figure import models_figure
+    from slm_lens.views.of_results import chart_of
     from slm_lens.views.page import Page, PageText, View
-    from slm_lens.views.phases_figure import phases_figure, save_figure
+    from slm_lens.views.phases_figure import phases_figure
+    from slm_lens.views.ranks_figure import ranks_figure, word_ranks_figure
     from slm_lens.views.speech_tokens import speech_tokens
+    from slm_lens.views.style import Style
+    from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
+    from slm_lens.views.top_tokens import top_tokens
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -139,6 +159,7 @@ _MODULE_OF = {
     "AlignmentError": "errors",
     "AudioError": "errors",
     "Change": "interventions.changing",
+    "Chart": "views.chart",
     "ChatSpec": "families.vocab_spec",
     "CheckpointFiles": "families.files",
     "ClipAudio": "studies.exploration",
@@ -194,6 +215,7 @@ _MODULE_OF = {
     "StreamReader": "interventions.attribution.graph",
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
+    "Style": "views.style",
     "TopK": "readout.wanted",
     "Tracing": "interventions.tracing_result",
     "TunedLens": "lens.tuned_lens",
@@ -211,6 +233,8 @@ _MODULE_OF = {
     "ablate_heads": "interventions.head_ablation",
     "ablate_words": "interventions.ablate_words",
     "ablated": "interventions.ablation",
+    "ablated_tokens": "views.coloured_tokens",
+    "activations": "views.activations",
     "answer_and_foil": "interventions.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
@@ -218,9 +242,12 @@ _MODULE_OF = {
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
+    "attributed_tokens": "views.coloured_tokens",
     "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
+    "chart_of": "views.of_results",
     "clips_of": "corpus.folder",
+    "coloured_tokens": "views.coloured_tokens",
     "component_stack": "lens.components",
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
@@ -228,7 +255,9 @@ _MODULE_OF = {
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
+    "dose_figure": "views.dose_figure",
     "dose_response": "interventions.dose_response",
+    "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
     "explore": "studies.explore",
@@ -237,10 +266,12 @@ _MODULE_OF = {
     "fit_tuned_lens": "lens.fit",
     "generate_steered": "interventions.steered_generation",
     "head_roles": "interventions.head_roles",
+    "head_roles_figure": "views.head_roles_figure",
     "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
+    "lens_grid_figure": "views.lens_grid_figure",
     "linear_decay": "interventions.steering",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
@@ -254,8 +285,11 @@ _MODULE_OF = {
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
     "modality_direction": "interventions.directions",
+    "modality_figure": "views.modality_figure",
     "modality_mass": "interventions.metrics",
+    "models_figure": "views.models_figure",
     "next_unit_log_prob": "interventions.metrics",
+    "nodes_figure": "views.attribution_figure",
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
@@ -263,10 +297,12 @@ _MODULE_OF = {
     "patch_pairs": "interventions.patching",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
+    "patching_figure": "views.sweeps_figure",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation",
     "random_directions": "interventions.directions",
     "random_weights": "phases.random_weights",
+    "ranks_figure": "views.ranks_figure",
     "read_alignment": "speech.alignment_files",
     "read_audio": "speech.audio",
     "read_lens_grids": "lens.grid_files",
@@ -278,7 +314,7 @@ _MODULE_OF = {
     "report_phases": "report.phase_report",
     "residual_graph": "interventions.attribution.graph",
     "residual_stack": "lens.states",
-    "save_figure": "views.phases_figure",
+    "save_figure": "views.chart",
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
@@ -290,9 +326,13 @@ _MODULE_OF = {
     "subject_runs": "interventions.traced_subjects",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
+    "top_tokens": "views.top_tokens",
+    "tracing_figure": "views.sweeps_figure",
     "unembedding_hash": "lens.tuned_lens",
+    "word_ablation_figure": "views.effects_figure",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
+    "word_ranks_figure": "views.ranks_figure",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
     "write_lens_grids": "lens.grid_files",
@@ -306,6 +346,7 @@ __all__ = [
     "AlignmentError",
     "AudioError",
     "Change",
+    "Chart",
     "ChatSpec",
     "CheckpointFiles",
     "ClipAudio",
@@ -359,6 +400,7 @@ __all__ = [
     "StreamReader",
     "StreamSpec",
     "StreamWriter",
+    "Style",
     "TopK",
     "Tracing",
     "TunedLens",
@@ -376,6 +418,8 @@ __all__ = [
     "ablate_heads",
     "ablate_words",
     "ablated",
+    "ablated_tokens",
+    "activations",
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
@@ -383,9 +427,12 @@ __all__ = [
     "attribute_directly",
     "attribute_edges",
     "attribute_nodes",
+    "attributed_tokens",
     "causal_trace",
     "changed",
+    "chart_of",
     "clips_of",
+    "coloured_tokens",
     "component_stack",
     "contrast",
     "convert_checkpoint",
@@ -393,7 +440,9 @@ __all__ = [
     "deduplicate",
     "describe_model",
     "divergence",
+    "dose_figure",
     "dose_response",
+    "edges_figure",
     "effects_curves",
     "effects_heat_map",
     "explore",
@@ -402,10 +451,12 @@ __all__ = [
     "fit_tuned_lens",
     "generate_steered",
     "head_roles",
+    "head_roles_figure",
     "jacobian_lens",
     "lens_divergence",
     "lens_figure",
     "lens_grid",
+    "lens_grid_figure",
     "linear_decay",
     "load",
     "load_tuned_lens",
@@ -419,8 +470,11 @@ __all__ = [
     "measure_phases",
     "middle_divergence",
     "modality_direction",
+    "modality_figure",
     "modality_mass",
+    "models_figure",
     "next_unit_log_prob",
+    "nodes_figure",
     "organism_pairs",
     "orthonormal",
     "pad_batch",
@@ -428,10 +482,12 @@ __all__ = [
     "patch_pairs",
     "patch_paths",
     "patched",
+    "patching_figure",
     "phases_figure",
     "projected_out",
     "random_directions",
     "random_weights",
+    "ranks_figure",
     "read_alignment",
     "read_audio",
     "read_lens_grids",
@@ -455,13 +511,23 @@ __all__ = [
     "subject_runs",
     "text_subspace",
     "to_transformer_lens",
+    "top_tokens",
+    "tracing_figure",
     "unembedding_hash",
+    "word_ablation_figure",
     "word_directions",
     "word_lens",
+    "word_ranks_figure",
     "word_unit_spans",
     "write_alignment",
     "write_lens_grids",
 ]
+
+
+# Results show themselves in notebooks; what draws them is imported when the first one does.
+_pictured.draw_with(
+    lambda result: import_module("slm_lens.views.of_results").shown_as(result)._repr_html_()
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from slm_lens.cli import (
     organism,
     patch,
     phases,
+    report,
     serve_app,
     steer,
     trace,
@@ -33,6 +34,7 @@ app.command("trace")(with_options(trace.trace, dtype=Dtype.float32))
 app.command("steer")(with_options(steer.steer, dtype=Dtype.float32))
 app.command("app")(with_options(serve_app.serve_app, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
+app.command("report")(report.report)
 app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)
 app.add_typer(organism.app, name="organism")

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.directions import random_directions
 from slm_lens.interventions.measured_run import (
     MeasuredRun,
@@ -38,7 +39,7 @@ StreamKind = Literal["resid_pre", "resid_post"]
 
 
 @dataclass(frozen=True, eq=False)
-class DoseResponse:
+class DoseResponse(Pictured):
     """Metrics under steering.
 
     Attributes:

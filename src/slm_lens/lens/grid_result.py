@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from slm_lens._shown import html_of
+from slm_lens._pictured import Pictured
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.word_span import WordSpan
 from slm_lens.vocab import TokenKind, WordPolicy
@@ -73,7 +73,7 @@ class GridCells:
 
 
 @dataclass(frozen=True, eq=False)
-class LensGrid:
+class LensGrid(Pictured):
     """Layers by words and positions of one utterance, through a lens.
 
     Attributes:
@@ -115,9 +115,6 @@ class LensGrid:
     policy: WordPolicy
     lens: str
     provenance: Provenance
-
-    def _repr_html_(self) -> str:
-        return html_of(self)
 
     @property
     def subsets(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 from rich.table import Table
@@ -12,8 +12,9 @@ from slm_lens._console import make_console
 from slm_lens.interventions.patching_result import Patching
 from slm_lens.interventions.tracing_result import Tracing
 from slm_lens.model.provenance import Provenance
+from slm_lens.views.chart import save_figure
 from slm_lens.views.effects_figure import effects_heat_map
-from slm_lens.views.phases_figure import save_figure
+from slm_lens.views.sweeps_figure import headline_value
 
 _NO_FIGURE = (
     "No figure of this: it has several numbers for each layer and role. For one take a single head "
@@ -45,7 +46,7 @@ def report_patching(patching: Patching, counted: str, out: Path) -> None:
     patching.write(out)
     panels = []
     for name in patching.table["metric"].unique(maintain_order=True).to_list():
-        value = _value(patching, name)
+        value = headline_value(patching, name)
         summary = patching.summary(name, value=value, small="leave_out")
         panels.append(_Panel(f"patching_{name}", f"{value} of {name}", name, value, summary))
     kinds = ", ".join(patching.table["kind"].unique(maintain_order=True).to_list())
@@ -140,13 +141,6 @@ def _report(
             save_figure(figure, out / panel.file)
             files += [f"{panel.file}.png", f"{panel.file}.svg"]
     console.print(f"Wrote {out}/{', '.join(files)}.", soft_wrap=True)
-
-
-def _value(patching: Patching, metric: str) -> Literal["recovery", "effect"]:
-    """The share of the difference where there is one to divide by."""
-    rows = patching.table.filter(metric=metric)
-    gap = (rows["clean"] - rows["corrupted"]).abs()
-    return "effect" if gap.null_count() or not (gap >= 1e-3).any() else "recovery"
 
 
 def _is_of_no_use(summary: pl.DataFrame, column: str) -> bool:

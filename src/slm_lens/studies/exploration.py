@@ -7,7 +7,7 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
-from slm_lens._shown import html_of
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution.direct_result import DirectAttribution
 from slm_lens.interventions.patching_result import Patching
 from slm_lens.lens.grid_result import LensGrid
@@ -37,7 +37,7 @@ class ClipAudio:
 
 
 @dataclass(frozen=True, eq=False)
-class Exploration:
+class Exploration(Pictured):
     """Sound, units, words, and what the model does with them; holds no model.
 
     Attributes:
@@ -65,9 +65,6 @@ class Exploration:
     attention_layers: tuple[int, ...]
     attribution: DirectAttribution | None
     patching: Patching | None = None
-
-    def _repr_html_(self) -> str:
-        return html_of(self)
 
     @property
     def name(self) -> str:

@@ -96,8 +96,8 @@ def _checked(
     if found.ndim != 4 or found.shape[2:] != (n, n) or 0 in found.shape:
         raise ValueError(
             f"attention_heads: got patterns of shape {tuple(np.shape(patterns))} for {n} "
-            f"positions, expected [head, {n}, {n}] or [layer, head, {n}, {n}]. Take one sequence of "
-            "a batch."
+            f"positions, expected [head, {n}, {n}] or [layer, head, {n}, {n}]. Take one sequence "
+            "of a batch."
         )
     if not (found.min() >= -_TOLERANCE and found.max() <= 1 + _TOLERANCE):  # also refuses NaN
         raise ValueError(

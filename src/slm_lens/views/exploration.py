@@ -2,6 +2,7 @@
 
 from slm_lens.studies.exploration import Exploration
 from slm_lens.views.attention import attention_heads
+from slm_lens.views.coloured_tokens import attributed_tokens
 from slm_lens.views.lens_grid import lens_grid_view
 from slm_lens.views.page import Page, View
 from slm_lens.views.patching_map import patching_map
@@ -59,6 +60,8 @@ def exploration_views(exploration: Exploration, *, codec: Codec = "flac") -> lis
                 utterance=name,
             )
         )
+    if exploration.attribution is not None:
+        views.append(attributed_tokens(exploration.attribution, exploration.vocab, utterance=name))
     if exploration.patching is not None:
         views.append(patching_map(exploration.patching, sequence, utterance=name))
     return views

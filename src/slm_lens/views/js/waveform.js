@@ -72,6 +72,7 @@ slmLens.register("waveform", (root, data, context) => {
     player.toggle();
   });
 
+  root.addEventListener("slm-lens-leave", () => player.stop());
   context.onPlay((start_s, end_s) => player.play(start_s, end_s));
   context.onSelect(({ word }) => {
     words.forEach((made) => {
