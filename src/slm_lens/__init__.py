@@ -12,6 +12,8 @@ Names are imported when they are first used, so that ``import slm_lens`` costs n
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from slm_lens import _pictured
+
 if TYPE_CHECKING:
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.corpus.pairs import read_pairs
@@ -84,8 +86,11 @@ if TYPE_CHECKING:
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
+    from slm_lens.lens.grid_files import read_lens_grids, write_lens_grids
+    from slm_lens.lens.grid_result import GridCells, LensGrid
     from slm_lens.lens.jacobian import jacobian_lens, to_transformer_lens
     from slm_lens.lens.lens_facts import TunedLensFacts
+    from slm_lens.lens.lens_grid import lens_grid
     from slm_lens.lens.logit_lens import LogitLens
     from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.states import residual_stack
@@ -118,16 +123,30 @@ if TYPE_CHECKING:
     from slm_lens.speech.mimi import MimiCodes
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
+    from slm_lens.studies.exploration import ClipAudio, Exploration
+    from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.studies.steer_pairs import steer_pairs
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.activations import activations
     from slm_lens.views.attention import attention_heads
+    from slm_lens.views.attribution_figure import edges_figure, nodes_figure
+    from slm_lens.views.chart import Chart, save_figure
     from slm_lens.views.coloured_tokens import ablated_tokens, attributed_tokens, coloured_tokens
-    from slm_lens.views.effects_figure import effects_curves, effects_heat_map
+    from slm_lens.views.dose_figure import dose_figure
+    from slm_lens.views.effects_figure import effects_curves, effects_heat_map, word_ablation_figure
+    from slm_lens.views.head_roles_figure import head_roles_figure
     from slm_lens.views.lens_figure import lens_figure
+    from slm_lens.views.lens_grid_figure import lens_grid_figure
+    from slm_lens.views.modality_figure import modality_figure
+    from slm_lens.views.models_figure import models_figure
+    from slm_lens.views.of_results import chart_of
     from slm_lens.views.page import Page, PageText, View
-    from slm_lens.views.phases_figure import phases_figure, save_figure
+    from slm_lens.views.phases_figure import phases_figure
+    from slm_lens.views.ranks_figure import ranks_figure, word_ranks_figure
     from slm_lens.views.speech_tokens import speech_tokens
+    from slm_lens.views.style import Style
+    from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
     from slm_lens.views.top_tokens import top_tokens
     from slm_lens.vocab import SpeechTextVocab
 
@@ -137,23 +156,28 @@ _MODULE_OF = {
     "AlignmentError": "errors",
     "AudioError": "errors",
     "Change": "interventions.changing",
+    "Chart": "views.chart",
     "ChatSpec": "families.vocab_spec",
     "CheckpointFiles": "families.files",
+    "ClipAudio": "studies.exploration",
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
+    "Exploration": "studies.exploration",
     "FactPairs": "organism.pairs",
     "Faithfulness": "interventions.attribution.circuits",
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
+    "GridCells": "lens.grid_result",
     "HeadAblation": "interventions.head_ablation",
     "HeadRoles": "interventions.head_roles",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
+    "LensGrid": "lens.grid_result",
     "LogitDirection": "interventions.attribution.logit_directions",
     "LogitLens": "lens.logit_lens",
     "MeasuredRun": "interventions.measured_run",
@@ -188,6 +212,7 @@ _MODULE_OF = {
     "StreamReader": "interventions.attribution.graph",
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
+    "Style": "views.style",
     "TopK": "readout.wanted",
     "Tracing": "interventions.tracing_result",
     "TunedLens": "lens.tuned_lens",
@@ -217,6 +242,7 @@ _MODULE_OF = {
     "attributed_tokens": "views.coloured_tokens",
     "causal_trace": "interventions.tracing",
     "changed": "interventions.changing",
+    "chart_of": "views.of_results",
     "clips_of": "corpus.folder",
     "coloured_tokens": "views.coloured_tokens",
     "component_stack": "lens.components",
@@ -226,17 +252,23 @@ _MODULE_OF = {
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
+    "dose_figure": "views.dose_figure",
     "dose_response": "interventions.dose_response",
+    "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
+    "explore": "studies.explore",
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
     "generate_steered": "interventions.steered_generation",
     "head_roles": "interventions.head_roles",
+    "head_roles_figure": "views.head_roles_figure",
     "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
+    "lens_grid": "lens.lens_grid",
+    "lens_grid_figure": "views.lens_grid_figure",
     "linear_decay": "interventions.steering",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
@@ -250,8 +282,11 @@ _MODULE_OF = {
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
     "modality_direction": "interventions.directions",
+    "modality_figure": "views.modality_figure",
     "modality_mass": "interventions.metrics",
+    "models_figure": "views.models_figure",
     "next_unit_log_prob": "interventions.metrics",
+    "nodes_figure": "views.attribution_figure",
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
@@ -259,12 +294,15 @@ _MODULE_OF = {
     "patch_pairs": "interventions.patching",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
+    "patching_figure": "views.sweeps_figure",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation",
     "random_directions": "interventions.directions",
     "random_weights": "phases.random_weights",
+    "ranks_figure": "views.ranks_figure",
     "read_alignment": "speech.alignment_files",
     "read_audio": "speech.audio",
+    "read_lens_grids": "lens.grid_files",
     "read_pairs": "corpus.pairs",
     "read_phases": "phases.result",
     "read_utterances": "corpus.folder",
@@ -273,11 +311,12 @@ _MODULE_OF = {
     "report_phases": "report.phase_report",
     "residual_graph": "interventions.attribution.graph",
     "residual_stack": "lens.states",
-    "save_figure": "views.phases_figure",
+    "save_figure": "views.chart",
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
+    "steer_pairs": "studies.steer_pairs",
     "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
@@ -286,11 +325,15 @@ _MODULE_OF = {
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
     "top_tokens": "views.top_tokens",
+    "tracing_figure": "views.sweeps_figure",
     "unembedding_hash": "lens.tuned_lens",
+    "word_ablation_figure": "views.effects_figure",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
+    "word_ranks_figure": "views.ranks_figure",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
+    "write_lens_grids": "lens.grid_files",
 }
 
 __all__ = [
@@ -301,22 +344,27 @@ __all__ = [
     "AlignmentError",
     "AudioError",
     "Change",
+    "Chart",
     "ChatSpec",
     "CheckpointFiles",
+    "ClipAudio",
     "ComponentStack",
     "Contrast",
     "DirectAttribution",
     "DoseResponse",
     "EdgeAttribution",
+    "Exploration",
     "FactPairs",
     "Faithfulness",
     "Family",
     "FitSettings",
+    "GridCells",
     "HeadAblation",
     "HeadRoles",
     "HookedSLM",
     "HubertKMeans",
     "LayerEstimate",
+    "LensGrid",
     "LogitDirection",
     "LogitLens",
     "MeasuredRun",
@@ -350,6 +398,7 @@ __all__ = [
     "StreamReader",
     "StreamSpec",
     "StreamWriter",
+    "Style",
     "TopK",
     "Tracing",
     "TunedLens",
@@ -379,6 +428,7 @@ __all__ = [
     "attributed_tokens",
     "causal_trace",
     "changed",
+    "chart_of",
     "clips_of",
     "coloured_tokens",
     "component_stack",
@@ -388,17 +438,23 @@ __all__ = [
     "deduplicate",
     "describe_model",
     "divergence",
+    "dose_figure",
     "dose_response",
+    "edges_figure",
     "effects_curves",
     "effects_heat_map",
+    "explore",
     "faithfulness",
     "families_by_name",
     "fit_tuned_lens",
     "generate_steered",
     "head_roles",
+    "head_roles_figure",
     "jacobian_lens",
     "lens_divergence",
     "lens_figure",
+    "lens_grid",
+    "lens_grid_figure",
     "linear_decay",
     "load",
     "load_tuned_lens",
@@ -412,8 +468,11 @@ __all__ = [
     "measure_phases",
     "middle_divergence",
     "modality_direction",
+    "modality_figure",
     "modality_mass",
+    "models_figure",
     "next_unit_log_prob",
+    "nodes_figure",
     "organism_pairs",
     "orthonormal",
     "pad_batch",
@@ -421,12 +480,15 @@ __all__ = [
     "patch_pairs",
     "patch_paths",
     "patched",
+    "patching_figure",
     "phases_figure",
     "projected_out",
     "random_directions",
     "random_weights",
+    "ranks_figure",
     "read_alignment",
     "read_audio",
+    "read_lens_grids",
     "read_pairs",
     "read_phases",
     "read_utterances",
@@ -440,6 +502,7 @@ __all__ = [
     "sites",
     "specimen_files",
     "speech_tokens",
+    "steer_pairs",
     "steer_prompt",
     "steered",
     "study_phases",
@@ -448,12 +511,22 @@ __all__ = [
     "text_subspace",
     "to_transformer_lens",
     "top_tokens",
+    "tracing_figure",
     "unembedding_hash",
+    "word_ablation_figure",
     "word_directions",
     "word_lens",
+    "word_ranks_figure",
     "word_unit_spans",
     "write_alignment",
+    "write_lens_grids",
 ]
+
+
+# Results show themselves in notebooks; what draws them is imported when the first one does.
+_pictured.draw_with(
+    lambda result: import_module("slm_lens.views.of_results").shown_as(result)._repr_html_()
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions._role_keys import HEAD_ROLES, HeadRole, RoleKeys, role_keys
 from slm_lens.interventions.changing import hook_point, hooked
 from slm_lens.interventions.measured_run import MeasuredRun, check_names, interval_over_runs
@@ -42,7 +43,7 @@ from slm_lens.sequence.word_span import MODALITIES, Modality
 
 
 @dataclass(frozen=True, eq=False)
-class HeadRoles:
+class HeadRoles(Pictured):
     """Attention from words to where each role looks.
 
     Attributes:

@@ -9,6 +9,7 @@ import polars as pl
 import torch
 
 from slm_lens._atomic import write_atomically
+from slm_lens._pictured import Pictured
 from slm_lens.interventions._statistics import mean_over_examples, rows_with_a_gap
 from slm_lens.interventions.pairs import Direction
 from slm_lens.model._facts import read_facts, require_provenance, write_facts
@@ -35,7 +36,7 @@ _CELL = ("kind", "layer", "head", "source_layer")
 
 
 @dataclass(frozen=True, eq=False)
-class Patching:
+class Patching(Pictured):
     """Values of every metric in every patched run.
 
     Attributes:

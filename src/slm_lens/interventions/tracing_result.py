@@ -8,6 +8,7 @@ from typing import Any, Literal
 import polars as pl
 
 from slm_lens._atomic import write_atomically
+from slm_lens._pictured import Pictured
 from slm_lens.interventions._statistics import mean_over_examples, rows_with_a_gap
 from slm_lens.model._facts import read_facts, require_provenance, write_facts
 from slm_lens.model.provenance import Provenance
@@ -38,7 +39,7 @@ PROMPTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Tracing:
+class Tracing(Pictured):
     """Values of every metric in every restored run.
 
     Attributes:

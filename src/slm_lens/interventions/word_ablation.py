@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.measured_run import interval_over_runs, sign_flip_p
 from slm_lens.model.provenance import Provenance
 from slm_lens.vocab import WordPolicy
@@ -17,7 +18,7 @@ _KEYS = ("metric", "layer", "directions")
 
 
 @dataclass(frozen=True, eq=False)
-class WordAblation:
+class WordAblation(Pictured):
     """Effects of taking directions out of the stream at words.
 
     Attributes:

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens._atomic import write_atomically
+from slm_lens._pictured import Pictured
 from slm_lens.lens._read_words import WordReader, WordReadout
 from slm_lens.lens._word_table import build_table
 from slm_lens.lens.logit_lens import LogitLens
@@ -45,7 +46,7 @@ LOGIT_LENS = "logit lens"
 
 
 @dataclass(frozen=True, eq=False)
-class WordLens:
+class WordLens(Pictured):
     """One row for each utterance, spoken word and layer.
 
     Attributes:

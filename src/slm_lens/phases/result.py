@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, overload
 import polars as pl
 
 from slm_lens._atomic import write_atomically
+from slm_lens._pictured import Pictured
 from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.model._facts import provenance_from, read_facts, write_facts
 from slm_lens.model.provenance import Provenance
@@ -33,7 +34,7 @@ class LayerEstimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Phases:
+class Phases(Pictured):
     """Recall, modality and next-unit curves over layers, and the layers where the phases are.
 
     The headline of the current word is its recall in text, pooled by *maximum* over the word's

@@ -1,4 +1,4 @@
-"""Fitted lenses beside the logit lens, as a figure for a paper.
+"""Fitted lenses beside the logit lens.
 
 Left and middle: how far each lens is from the model's own prediction, layer by layer, at speech and
 at text positions, on a logarithmic scale that has no place for the last layer, where every lens is
@@ -8,30 +8,27 @@ text and at speech positions, with 95 % bands.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from slm_lens.phases.result import Phases
-from slm_lens.views.phases_figure import style
+from slm_lens.views._table import curve
+from slm_lens.views.chart import PAGE_INCHES, Chart, Key, one_row
+from slm_lens.views.panel import Axis, Panel, Shade, layer_axis
+from slm_lens.views.style import Ink
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-# Okabe and Ito 2008; dashes and markers tell the lines apart in print without colours, too.
-_LINES: dict[str, dict[str, Any]] = {
-    "logit": {"color": "#000000", "ls": "-", "marker": "o", "label": "logit lens"},
-    "text": {"color": "#009E73", "ls": "-", "marker": "s", "label": "tuned at text"},
-    "speech": {"color": "#CC79A7", "ls": "--", "marker": "^", "label": "tuned at speech"},
-    "all": {"color": "#0072B2", "ls": ":", "marker": "D", "label": "tuned at all"},
-    "jacobian": {"color": "#E69F00", "ls": "-.", "marker": "v", "label": "Jacobian at text"},
+_LINES: dict[str, tuple[str, Ink]] = {
+    "logit": ("logit lens", Ink("black", "solid", "circle")),
+    "text": ("tuned at text", Ink("text", "solid", "square")),
+    "speech": ("tuned at speech", Ink("speech", "dashed", "triangle")),
+    "all": ("tuned at all", Ink("blue", "dotted", "diamond")),
+    "jacobian": ("Jacobian at text", Ink("orange", "dash-dot", "triangle-down")),
 }
 _IN_WORDS = ("logit", "text", "speech")
-_SIZE_INCHES = (7.0, 2.45)  # across both columns of a paper
+_HEIGHT_INCHES = 2.45
 
 
-def lens_figure(divergence: pl.DataFrame, phases: Mapping[str, Phases]) -> "Figure":
+def lens_figure(divergence: pl.DataFrame, phases: Mapping[str, Phases]) -> Chart:
     """KL by layer of several lenses, and the recall of spoken words through them.
 
     Args:
@@ -41,7 +38,7 @@ def lens_figure(divergence: pl.DataFrame, phases: Mapping[str, Phases]) -> "Figu
         phases: by the same names; ``"logit"``, ``"text"`` and, if given, ``"speech"`` are drawn.
 
     Returns:
-        A figure that belongs to no window; save it with `slm_lens.save_figure`.
+        A chart; show it in a notebook by naming it, or save it with `slm_lens.save_figure`.
 
     Raises:
         ValueError: a lens has another name, or one to draw is missing.
@@ -53,66 +50,43 @@ def lens_figure(divergence: pl.DataFrame, phases: Mapping[str, Phases]) -> "Figu
             f"lens_figure: got lenses {names} and phases {sorted(phases)}, expected lenses with "
             f"names among {list(_LINES)}, and phases of 'logit' and 'text'."
         )
-    with style():
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
-        speech, text, words = figure.subplots(1, 3)
-        for ax, positions in ((speech, "speech"), (text, "text")):
-            _draw_divergence(ax, divergence.filter(positions=positions), positions)
-        text.sharey(speech)
-        speech.autoscale(axis="y")
-        text.tick_params(labelleft=False)
-        speech.set_ylabel("KL(final || lens), nats")
-        _draw_recall(words, phases)
-        handles, labels = speech.get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside upper center", ncols=len(names), frameon=False,
-            handlelength=2.6, columnspacing=1.6,
-        )  # fmt: skip
-    return figure
+    kl = Axis("KL(final || lens)", "nats", is_log=True)
+    speech, text = (
+        _divergence_panel(divergence.filter(positions=positions), positions, kl)
+        for positions in ("speech", "text")
+    )
+    return Chart(
+        rows=one_row([speech, text, _recall_panel(phases)]),
+        title="Lenses",
+        description="KL from the model's own prediction by layer, at speech and at text positions, "
+        "and recall@5 of the spoken word by layer, through each lens.",
+        width_inches=PAGE_INCHES,
+        height_inches=_HEIGHT_INCHES,
+        keys=(Key(dict(_LINES[name] for name in _LINES if name in names), n_columns=len(names)),),
+    )
 
 
-def _draw_divergence(ax: "Axes", table: pl.DataFrame, positions: str) -> None:
-    n_layers = 0
-    for name, line in _LINES.items():
-        rows = table.filter(pl.col("layer") < pl.col("layer").max(), lens=name).sort("layer")
-        if rows.is_empty():
-            continue
-        n_layers = len(rows)
-        ax.plot(rows["layer"], rows["kl_nats"], ms=2.6, mew=0, lw=1.1, clip_on=False, **line)
-    ax.set_yscale("log")
-    ax.yaxis.set_major_formatter("{x:g}")
-    low, high = n_layers // 4, 3 * n_layers // 4
-    ax.axvspan(low, high, color="#000000", alpha=0.05, lw=0, zorder=0)
-    place = {"transform": ax.get_xaxis_transform(), "ha": "center", "va": "top", "fontsize": 6}
-    ax.text((low + high) / 2, 0.98, "middle layers", color="#666666", **place)
+def _divergence_panel(table: pl.DataFrame, positions: str, kl: Axis) -> Panel:
+    last = table["layer"].to_numpy().max()
+    below = table.filter(pl.col("layer") < last)
+    lines = tuple(
+        curve(rows, name, ink, y="kl_nats", interval=None)
+        for lens, (name, ink) in _LINES.items()
+        if not (rows := below.filter(lens=lens)).is_empty()
+    )
     n_positions = table["n_positions"].to_list()[:1]
-    ax.set_title(f"at {positions} positions" + "".join(f" (n = {n})" for n in n_positions))
-    _layers(ax, n_layers)
+    title = f"at {positions} positions" + "".join(f" (n = {n})" for n in n_positions)
+    shade = Shade(float(last // 4), float(3 * last // 4), "middle layers")
+    return Panel(layer_axis(int(last)), kl, title, lines=lines, shades=(shade,))
 
 
-def _draw_recall(ax: "Axes", phases: Mapping[str, Phases]) -> None:
-    n_layers = 0
-    for name in (n for n in _IN_WORDS if n in phases):
-        rows = phases[name].curve("current_word_recall", vocab="text", pool="max", k=5)
-        n_layers = len(rows) - 1
-        known = rows.drop_nulls(["low", "high"])
-        line = _LINES[name]
-        ax.fill_between(
-            known["layer"], known["low"], known["high"], color=line["color"], alpha=0.15, lw=0
-        )
-        ax.plot(rows["layer"], rows["estimate"], ms=2.6, mew=0, lw=1.1, clip_on=False, **line)
+def _recall_panel(phases: Mapping[str, Phases]) -> Panel:
     one = phases["logit"]
+    lines = []
+    for lens in (n for n in _IN_WORDS if n in phases):
+        rows = phases[lens].curve("current_word_recall", vocab="text", pool="max", k=5)
+        lines.append(curve(rows, *_LINES[lens]))
     of = "content words" if one.words == "content" else "words"
-    ax.set_title(f"spoken {of} (n = {one.n_words})")
-    ax.set_ylabel("current-word recall@5 in text")
-    ax.set_ylim(bottom=0)
-    _layers(ax, n_layers)
-
-
-def _layers(ax: "Axes", n_layers: int) -> None:
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100) if n_layers / s <= 10)
-    ax.set_xlabel("layer (0 = embedding)")
-    ax.set_xticks(range(0, n_layers + 1, step))
-    ax.margins(x=0.03)
+    recall = Axis("current-word recall@5 in text", low=0.0)
+    title = f"spoken {of} (n = {one.n_words})"
+    return Panel(layer_axis(one.n_layers), recall, title, lines=tuple(lines))

@@ -9,6 +9,7 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution._pair_task import Question
 from slm_lens.interventions.attribution._places import Place, places
 from slm_lens.interventions.attribution._top import place_columns, schema_with, top_rows
@@ -21,7 +22,7 @@ from slm_lens.model.provenance import Provenance
 
 
 @dataclass(frozen=True, eq=False)
-class EdgeAttribution:
+class EdgeAttribution(Pictured):
     """Scores of edges, for each pair.
 
     Attributes:

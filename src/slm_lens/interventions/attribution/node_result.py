@@ -9,6 +9,7 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution._pair_task import Question
 from slm_lens.interventions.attribution._places import Place, membership, places
 from slm_lens.interventions.attribution._top import place_columns, schema_with, top_rows
@@ -20,7 +21,7 @@ from slm_lens.model.provenance import Provenance
 
 
 @dataclass(frozen=True, eq=False)
-class NodeAttribution:
+class NodeAttribution(Pictured):
     """Scores of nodes, for each pair.
 
     Attributes:
@@ -75,6 +76,27 @@ class NodeAttribution:
             A row for each pair, node and place.
         """
         return pl.DataFrame([row for row, _ in self._rows(at)], schema=_SCHEMA)
+
+    def mean(self, at: At = "roles") -> pl.DataFrame:
+        """Scores of places that all pairs share, mean over the pairs that have them.
+
+        Args:
+            at: ``"roles"``, or ``"all"`` for sums over all positions.
+
+        Returns:
+            A row for each node and place: ``kind``, ``layer``, ``head``, ``role`` (null for
+            ``"all"``), ``score`` and ``n_pairs``.
+
+        Raises:
+            ValueError: places that pairs do not share.
+        """
+        if at not in ("roles", "all"):
+            raise ValueError(
+                f"NodeAttribution.mean: got at={at!r}, expected 'roles' or 'all', which all pairs "
+                "share."
+            )
+        by = self.to_frame(at).group_by("kind", "layer", "head", "role", maintain_order=True)
+        return by.agg(pl.col("score").mean(), n_pairs=pl.len())
 
     def top(self, model: DifferentiableModel, n: int = 10, *, at: At = "words") -> pl.DataFrame:
         """The largest scores by size, each beside the effect of really patching.

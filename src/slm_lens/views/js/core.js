@@ -12,6 +12,8 @@
 //   context.onPlayable(fn)              fn() once the utterance has sound
 //   context.setTime(s), context.onTime(fn)   where the sound is; null when it stands still
 //
+//   slmLens.drawing(kind), slmLens.newContext()   for a view that draws others within itself
+//
 // Selection, pins and sound are shared by the views of one utterance on a page. dom.js and colour.js
 // add elements, keyboard and colours.
 "use strict";
@@ -123,7 +125,19 @@ const slmLens = (() => {
     }
   }
 
-  function start() {
+  // Libraries come compressed: a third of their size, in notebooks once for each output.
+  async function unpack() {
+    for (const holder of document.querySelectorAll('script[type="application/gzip"]')) {
+      const packed = new Blob([bytesOf(holder.textContent)]).stream();
+      const script = document.createElement("script");
+      const unpacked = packed.pipeThrough(new DecompressionStream("gzip"));
+      script.textContent = await new Response(unpacked).text();
+      holder.replaceWith(script);
+    }
+  }
+
+  async function start() {
+    await unpack();
     for (const section of document.querySelectorAll("section[data-view]")) drawOne(section);
     document.documentElement.dataset.ready = "true";
     if (window.parent === window) return;
@@ -136,5 +150,8 @@ const slmLens = (() => {
     tellHeight();
   }
 
-  return { register, start, array };
+  const drawing = (kind) => draws.get(kind);
+  const newContext = () => contextOf(makeBus());
+
+  return { register, start, array, drawing, newContext };
 })();
