@@ -3,7 +3,7 @@
 //   slmLens.element(tag, {class, text, data: {name: value}, ...attributes}, ...children)
 //   slmLens.choice(label, names, chosen, onChange)   a labelled select element
 //   slmLens.rove(container, selector)   one tab stop; arrow keys, Home and End move among the items
-//   slmLens.download(name, text, type)
+//   slmLens.download(name, content, type)   content is text or a Blob
 //   slmLens.written(label)              a token's text with its spaces and line ends made visible
 //   slmLens.number(x, digits)           with a real minus sign; "–" for null
 "use strict";
@@ -77,8 +77,8 @@ Object.assign(slmLens, (() => {
     });
   }
 
-  function download(name, text, type = "text/csv") {
-    const url = URL.createObjectURL(new Blob([text], { type }));
+  function download(name, content, type = "text/csv") {
+    const url = URL.createObjectURL(new Blob([content], { type }));
     element("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
