@@ -50,10 +50,9 @@ def test_a_word_is_selected_and_plays_to_its_end(browser_page):
     page = browser_page.open(shown())
     page.get_by_role("button", name="the, 0.00 s to 0.10 s").click()
     assert page.locator(".wave-word[aria-pressed=true]").inner_text() == "the"
-    page.wait_for_selector("[data-playing=true]")
     page.wait_for_selector("[data-playing=false]")
     told = float(page.locator(".clock").inner_text().split(" ")[0])
-    assert told <= 0.1  # it stops at the end of the word, not of the clip
+    assert told <= 0.1  # to the end of the word, not of the clip
 
 
 def test_space_plays_and_stops(browser_page):
