@@ -62,7 +62,7 @@ def test_values_are_under_the_pointer(browser_page):
 def test_a_key_hides_its_lines(browser_page):
     page = browser_page.open(chart().view())
     page.locator(".legendtoggle").first.click()
-    page.wait_for_function(f"{PLOT}._fullData[1].visible === 'legendonly'")
+    page.locator(".legend .traces[style*='opacity: 0.5']").wait_for()
     shown = page.evaluate(f"{PLOT}._fullData.map(trace => trace.visible)")
     assert shown == ["legendonly", "legendonly", True, True, "legendonly"]
 
