@@ -1,11 +1,14 @@
-"""Scores of all nodes of a pair of runs by attribution patching: two ways, side by side in one run.
+"""Scores of all nodes of a pair of runs by attribution patching, side by side in one run.
 
 * **slm-lens**: `attribute_nodes`: embeddings, heads and MLPs at every position.
 * **transformer-lens**: ``tools.analysis.attribution_patching.attribution_patch``, the same nodes.
+* **runs alone**: the Hugging Face model with its fused attention, forward on both runs, logits of
+  the last position, backward from their difference to the embeddings; nothing is scored. What no
+  way can go below.
 
-Both run the model forward twice and backward once; "scoring" is the time between these runs and
-the scores, where they differ most: one product for each layer, or one for each node. The largest
-difference of their scores is printed as a share of the largest score.
+Both ways run the model forward twice and backward once; "scoring" is the time between these runs
+and the scores, where they differ most: one product for each layer, or one for each node. The
+largest difference of their scores is printed as a share of the largest score.
 
 A random Qwen2 with grouped queries; each way in a process of its own, one thread. Memory: the peak
 of the process above what it held before, as the kernel counts it (``VmHWM``, Linux). Numbers are
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,15 +119,36 @@ def with_transformer_lens(
     return run
 
 
-WAYS = {"slm-lens": with_slm_lens, "transformer-lens": with_transformer_lens}
+def runs_alone(model: Any, pair: Any, _spent: list[float]) -> Callable[[], dict[str, float]]:
+    """No scores."""
+    import torch
+
+    def run() -> dict[str, float]:
+        with model.plain_forward.lent() as (hf_model, _):
+            with torch.no_grad():
+                hf_model(pair.clean.tokens[None], logits_to_keep=1, use_cache=False)
+            embeddings = hf_model.get_input_embeddings()(pair.corrupted.tokens[None])
+            given = embeddings.detach().requires_grad_()
+            logits = hf_model(inputs_embeds=given, logits_to_keep=1, use_cache=False).logits
+            torch.autograd.grad(logits[0, -1, ANSWER] - logits[0, -1, FOIL], given)
+        return {}
+
+    return run
+
+
+WAYS = {
+    "slm-lens": with_slm_lens,
+    "transformer-lens": with_transformer_lens,
+    "runs alone": runs_alone,
+}
 
 
 def measure(way: str, size: Size, scores: Path) -> dict[str, float]:
     """Seconds and extra memory of one way, in this process; its scores go to a file."""
     model, pair = make_model(size, n_heads=N_HEADS, mlp_ratio=3), make_pair(size)
+    WAYS[way](model, make_pair(replace(size, n_positions=4)), [])()  # first use is not measured
     spent: list[float] = []
     run = WAYS[way](model, pair, spent)
-    model(pair.clean.tokens[None, :8])  # first use of anything is not measured
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM starts again
     held = memory_mb("VmRSS")
     start = time.perf_counter()
@@ -177,7 +202,8 @@ def main() -> None:
                 f"{found['extra_mb']:>10.0f}{found['seconds'] / own['seconds']:>8.2f}"
                 f"{found['scoring'] / own['scoring']:>9.1f}"
             )
-        print(f"largest difference of scores: {difference(*files.values()):.1e} of the largest")
+        gap = difference(files["slm-lens"], files["transformer-lens"])
+        print(f"largest difference of scores: {gap:.1e} of the largest")
 
 
 if __name__ == "__main__":

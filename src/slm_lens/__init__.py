@@ -86,8 +86,11 @@ if TYPE_CHECKING:
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
+    from slm_lens.lens.grid_files import read_lens_grids, write_lens_grids
+    from slm_lens.lens.grid_result import GridCells, LensGrid
     from slm_lens.lens.jacobian import jacobian_lens, to_transformer_lens
     from slm_lens.lens.lens_facts import TunedLensFacts
+    from slm_lens.lens.lens_grid import lens_grid
     from slm_lens.lens.logit_lens import LogitLens
     from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.states import residual_stack
@@ -120,7 +123,10 @@ if TYPE_CHECKING:
     from slm_lens.speech.mimi import MimiCodes
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
+    from slm_lens.studies.exploration import ClipAudio, Exploration
+    from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.studies.steer_pairs import steer_pairs
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.activations import activations
     from slm_lens.views.attention import attention_heads
@@ -153,21 +159,25 @@ _MODULE_OF = {
     "Chart": "views.chart",
     "ChatSpec": "families.vocab_spec",
     "CheckpointFiles": "families.files",
+    "ClipAudio": "studies.exploration",
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
+    "Exploration": "studies.exploration",
     "FactPairs": "organism.pairs",
     "Faithfulness": "interventions.attribution.circuits",
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
+    "GridCells": "lens.grid_result",
     "HeadAblation": "interventions.head_ablation",
     "HeadRoles": "interventions.head_roles",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
+    "LensGrid": "lens.grid_result",
     "LogitDirection": "interventions.attribution.logit_directions",
     "LogitLens": "lens.logit_lens",
     "MeasuredRun": "interventions.measured_run",
@@ -247,6 +257,7 @@ _MODULE_OF = {
     "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
+    "explore": "studies.explore",
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
@@ -256,6 +267,7 @@ _MODULE_OF = {
     "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
+    "lens_grid": "lens.lens_grid",
     "lens_grid_figure": "views.lens_grid_figure",
     "linear_decay": "interventions.steering",
     "load": "model.load",
@@ -290,6 +302,7 @@ _MODULE_OF = {
     "ranks_figure": "views.ranks_figure",
     "read_alignment": "speech.alignment_files",
     "read_audio": "speech.audio",
+    "read_lens_grids": "lens.grid_files",
     "read_pairs": "corpus.pairs",
     "read_phases": "phases.result",
     "read_utterances": "corpus.folder",
@@ -303,6 +316,7 @@ _MODULE_OF = {
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
+    "steer_pairs": "studies.steer_pairs",
     "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
@@ -319,6 +333,7 @@ _MODULE_OF = {
     "word_ranks_figure": "views.ranks_figure",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
+    "write_lens_grids": "lens.grid_files",
 }
 
 __all__ = [
@@ -332,20 +347,24 @@ __all__ = [
     "Chart",
     "ChatSpec",
     "CheckpointFiles",
+    "ClipAudio",
     "ComponentStack",
     "Contrast",
     "DirectAttribution",
     "DoseResponse",
     "EdgeAttribution",
+    "Exploration",
     "FactPairs",
     "Faithfulness",
     "Family",
     "FitSettings",
+    "GridCells",
     "HeadAblation",
     "HeadRoles",
     "HookedSLM",
     "HubertKMeans",
     "LayerEstimate",
+    "LensGrid",
     "LogitDirection",
     "LogitLens",
     "MeasuredRun",
@@ -424,6 +443,7 @@ __all__ = [
     "edges_figure",
     "effects_curves",
     "effects_heat_map",
+    "explore",
     "faithfulness",
     "families_by_name",
     "fit_tuned_lens",
@@ -433,6 +453,7 @@ __all__ = [
     "jacobian_lens",
     "lens_divergence",
     "lens_figure",
+    "lens_grid",
     "lens_grid_figure",
     "linear_decay",
     "load",
@@ -467,6 +488,7 @@ __all__ = [
     "ranks_figure",
     "read_alignment",
     "read_audio",
+    "read_lens_grids",
     "read_pairs",
     "read_phases",
     "read_utterances",
@@ -480,6 +502,7 @@ __all__ = [
     "sites",
     "specimen_files",
     "speech_tokens",
+    "steer_pairs",
     "steer_prompt",
     "steered",
     "study_phases",
@@ -496,12 +519,13 @@ __all__ = [
     "word_ranks_figure",
     "word_unit_spans",
     "write_alignment",
+    "write_lens_grids",
 ]
 
 
 # Results show themselves in notebooks; what draws them is imported when the first one does.
 _pictured.draw_with(
-    lambda result: import_module("slm_lens.views.of_results").chart_of(result)._repr_html_()
+    lambda result: import_module("slm_lens.views.of_results").shown_as(result)._repr_html_()
 )
 
 

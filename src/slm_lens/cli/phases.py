@@ -77,9 +77,12 @@ def phases(
         Path | None,
         typer.Option(exists=True, file_okay=False, help="Folder of a tuned lens to read through."),
     ] = None,
+    n_explored: Annotated[
+        int, typer.Option(min=0, help="Clips kept with lens grid and sound, for the report.")
+    ] = 30,
 ) -> None:
     """Find the layers of transcription, next word and return to speech."""
-    from slm_lens.corpus.folder import read_utterances
+    from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.lens.tuned_lens import load_tuned_lens
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
@@ -98,8 +101,22 @@ def phases(
         seed=seed,
         forward=forward.value,
         lens=fitted,
+        n_grids=n_explored,
     )
-    report_phases([study], out)
+    settings = {
+        "command": "phases",
+        "data": data,
+        "policy": study.phases.policy,
+        "words": words.value,
+        "overlap": overlap.value,
+        "missing": missing.value,
+        "n_draws": n_draws,
+        "n_bootstrap": n_bootstrap,
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+    clips = {sound.stem: sound for sound, _ in clips_of(data)}
+    report_phases([study], out, clips=clips, settings=settings)
 
 
 def demo(
@@ -108,7 +125,7 @@ def demo(
     ] = Path("runs/demo"),
 ) -> None:
     """Phases of the embedded organism and of its positive control, on the held-out clips."""
-    from slm_lens.corpus.folder import HELD_OUT, read_utterances
+    from slm_lens.corpus.folder import HELD_OUT, clips_of, read_utterances
     from slm_lens.model.load import load
     from slm_lens.model.source import EMBEDDED
     from slm_lens.report.phase_report import report_phases
@@ -117,5 +134,8 @@ def demo(
     studies = []
     for name in EMBEDDED:
         slm = load(name)
-        studies.append(study_phases(slm, read_utterances(slm, HELD_OUT), batch_size=10))
-    report_phases(studies, out)
+        utterances = read_utterances(slm, HELD_OUT)
+        studies.append(study_phases(slm, utterances, batch_size=10, n_grids=len(utterances)))
+    clips = {sound.stem: sound for sound, _ in clips_of(HELD_OUT)}
+    settings = {"command": "demo", "data": HELD_OUT, "batch_size": 10}
+    report_phases(studies, out, clips=clips, settings=settings)

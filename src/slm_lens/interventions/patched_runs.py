@@ -42,6 +42,10 @@ _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, tor
 # a later first position would be run from an earlier one. False: not on a CPU (not measured).
 _ROWS = {True: 1024, False: 16384}
 
+# What the allocator holds, over what the copies of a batch need: batches differ in size, and freed
+# pieces are kept. Measured by `benchmarks/patching.py` as the peak of the process.
+_SLACK = 1.75
+
 
 @dataclass(frozen=True, eq=False)
 class Patch:
@@ -71,8 +75,8 @@ class PatchedRuns:
     Args:
         model: the model, in evaluation mode.
         tokens: token ids of the run.
-        memory_mb: about how much a batch of copies may take, in 10^6 bytes, on top of the recorded
-            run.
+        memory_mb: about how much the recorded run, the patches and a batch of copies may take
+            together, in 10^6 bytes; where no copy fits, they run one at a time all the same.
         first_state: what goes into the first block instead of the embeddings, such as embeddings
             with noise; None for these.
         engine: None for the fastest that is possible; ``"whole runs"`` for the plain loop.
@@ -168,9 +172,11 @@ class PatchedRuns:
         """  # noqa: DOC502 (raised by _check)
         self._check(cells, positions)
         cells = [[_before_a_block(patch) for patch in cell] for cell in cells]
+        room = self._memory - self._recording.n_bytes
+        room -= sum(patch.values.nbytes for cell in cells for patch in cell)
         for structure, members in _by_structure(cells).items():
             while members:
-                n = self._batch_size(len(self._tokens) - _start(cells[members[0]]))
+                n = self._batch_size(len(self._tokens) - _start(cells[members[0]]), room)
                 batch, members = members[:n], members[n:]
                 with ONE_AT_A_TIME, torch.no_grad():
                     states = self._run([cells[j] for j in batch], structure, positions)
@@ -193,18 +199,19 @@ class PatchedRuns:
             out[batch] = states
         return out
 
-    def _batch_size(self, n_later: int) -> int:
-        """Copies that fit into the memory, and no more than make the products large."""
+    def _batch_size(self, n_later: int, room: float) -> int:
+        """Copies that fit into some bytes, and no more than make the products large."""
         if self.engine == "whole runs":
             return 1
         cfg, n = self._model.cfg, len(self._tokens)
         d_attention = cfg.n_heads * cfg.d_head
         d_mlp = cfg.d_mlp or 4 * cfg.d_model
-        per_position = 6 * cfg.d_model + 3 * d_mlp + 8 * d_attention
+        of_later = n_later * (6 * cfg.d_model + 3 * d_mlp + 4 * d_attention)
+        of_keys = 4 * n * d_attention  # keys and values, once more for each query head
         patterns = 3 * cfg.n_heads * n_later * n if self.engine != "resumed" else n_later * n
-        a_copy = (per_position * n_later + patterns) * self.states.element_size()
+        a_copy = (of_later + of_keys + patterns) * self.states.element_size()
         wanted = _ROWS[self._tokens.device.type == "cpu"] / n_later
-        return max(1, int(min(self._memory / a_copy, wanted)))
+        return max(1, int(min(room / (_SLACK * a_copy), wanted)))
 
     def _run(
         self, cells: list[Cell], structure: "_Structure", positions: Sequence[int]

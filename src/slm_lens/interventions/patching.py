@@ -85,7 +85,8 @@ def patch_pairs(
             together. Only for activations that have heads.
         source_layers: ``"same"``, or the layers that states are taken from: then every one of them
             is put into every one of `layers`.
-        memory_mb: about how much a batch of copies may take, in 10^6 bytes.
+        memory_mb: about how much the runs of a pair, the patches and a batch of copies may take
+            together, in 10^6 bytes.
         progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
@@ -192,12 +193,13 @@ class _PairRuns:
         self._model, self._pair, self._metrics = model, pair, metrics
         self._source_run, self._target_run = pair.runs(direction)
         self._lens = LogitLens(model)
-        self._source = PatchedRuns(model, self._source_run.tokens, memory_mb=memory_mb)
-        self.target = PatchedRuns(model, self._target_run.tokens, memory_mb=memory_mb)
-        self._reference = self._source.states[-1, -1:]
+        self._source = PatchedRuns(model, self._source_run.tokens).states  # its keys can go
+        left_mb = max(1.0, memory_mb - self._source.nbytes / 1e6)
+        self.target = PatchedRuns(model, self._target_run.tokens, memory_mb=left_mb)
+        self._reference = self._source[-1, -1:]
         self._unpatched = {
             direction: self._values(self._target_run, self.target.states[-1][None]),
-            _other(direction): self._values(self._source_run, self._source.states[-1][None]),
+            _other(direction): self._values(self._source_run, self._source[-1][None]),
         }
         self._direction = direction
 
@@ -255,7 +257,7 @@ class _PairRuns:
 
     def _source_states(self, wanted: Sequence[Site]) -> dict[str, Float[Tensor, "pos ..."]]:
         """Activations of the source run, by hook."""
-        known = streams(self._source.states)
+        known = streams(self._source)
         inner = {site.hook for site in wanted} - set(known)
         return known | activations(self._model, self._source_run.tokens, inner, "patch_pairs")
 

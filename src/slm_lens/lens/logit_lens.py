@@ -185,7 +185,8 @@ class LogitLens:
             residual: residual-stream vectors, such as a whole stack; or an iterable of layers, each
                 ``[*rows, d_model]``, of which one is held at a time.
             *statistics: what is wanted, of ``"rank"``, ``"log_prob"`` (both of `targets`),
-                ``"mass"``, ``"entropy"``, ``"kl"``, ``"top_k"``; see `Readout`.
+                ``"mass"``, ``"entropy"``, ``"kl"``, ``"log_normaliser"``, ``"top_k"``; see
+                `Readout`.
             targets: token ids, ``[n_targets]`` for all rows or ``[*rows, n_targets]`` (of an
                 iterable: the rows of one layer).
             within: subsets of the vocabulary: ``"text"``, ``"speech"``, ``"full"``; None for all.

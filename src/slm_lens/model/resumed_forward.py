@@ -42,6 +42,11 @@ class Recording:
     values: Sequence[Tensor]
     n_returned: int
 
+    @property
+    def n_bytes(self) -> int:
+        """What it takes."""
+        return sum(x.nbytes for x in (self.states, *self.keys, *self.values))
+
 
 class _Left(BaseException):
     """Leaves a forward pass whose rest is not wanted; no model's own `except` should stop it."""

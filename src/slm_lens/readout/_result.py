@@ -12,7 +12,14 @@ from slm_lens.readout._top import no_keys, unpack
 from slm_lens.readout.parts import VocabParts
 from slm_lens.readout.wanted import NO_RANK, NO_TARGET, Readout, TopK, Wanted
 
-_BY_ROW = ("rank", "log_prob", "mass", "entropy", "kl")  # fields of `Readout`, in its order
+_BY_ROW = (
+    "rank",
+    "log_prob",
+    "mass",
+    "entropy",
+    "kl",
+    "log_normaliser",
+)  # in the order of `Readout`
 
 
 def site_readout(
@@ -38,7 +45,7 @@ def site_readout(
     within = {s: parts.within(s).tolist() for s in parts.chosen(wanted.within)}
     sums = (
         {s: joined([_sums(known[p]) for p in members]) for s, members in within.items()}
-        if (asked & {"log_prob", "entropy", "kl"})
+        if (asked & {"log_prob", "entropy", "kl", "log_normaliser"})
         else {}
     )
     rank, log_prob = {}, {}
@@ -62,6 +69,11 @@ def site_readout(
         mass=_masses(known, parts) if "mass" in asked else {},
         entropy={s: entropy(x).float() for s, x in sums.items()} if "entropy" in asked else {},
         kl={s: divergence(x).float() for s, x in sums.items()} if "kl" in asked else {},
+        log_normaliser=(
+            {s: log_normaliser(x).float() for s, x in sums.items()}
+            if "log_normaliser" in asked
+            else {}
+        ),
         top_k={s: _top(known, m, wanted.k) for s, m in within.items()} if "top_k" in asked else {},
     )
 

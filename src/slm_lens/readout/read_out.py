@@ -151,11 +151,12 @@ def _sets(
 def _needs(wanted: Wanted, parts: VocabParts) -> dict[int, Needs]:
     """What is needed of each part, for all that is wanted."""
     asked = {p for subset in parts.chosen(wanted.within) for p in parts.within(subset).tolist()}
-    has = {s: s in wanted.statistics for s in ("rank", "entropy", "kl", "top_k", "log_prob")}
+    has = {s: s in wanted.statistics for s in ("rank", "entropy", "kl", "top_k")}
+    normalised = bool(wanted.statistics & {"log_prob", "log_normaliser"})
     needs = {
         p: Needs(
             above=has["rank"],
-            sums=has["entropy"] or has["kl"] or has["log_prob"],
+            sums=has["entropy"] or has["kl"] or normalised,
             weighted=has["entropy"],
             cross=has["kl"],
             top=min(wanted.k, len(parts.ids(parts.names[p]))) if has["top_k"] else 0,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from slm_lens.readout._device import Kernel
 
-Statistic = Literal["rank", "log_prob", "mass", "entropy", "kl", "top_k"]
+Statistic = Literal["rank", "log_prob", "mass", "entropy", "kl", "log_normaliser", "top_k"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
 NO_TARGET = -1
@@ -90,6 +90,8 @@ class Readout:
             the softmax over all rows.
         entropy: of the softmax over the subset, in nats.
         kl: ``KL(final || these)`` of the softmax over the subset, in nats.
+        log_normaliser: ``log sum exp`` of the logits of the subset: a logit less this is a
+            log-probability within it.
         top_k: the highest tokens of the subset.
         kernel: what made the statistics, "tiled" or "triton": speed, and rounding at most.
         product_dtype: dtype in which states and unembedding were multiplied; sums are float32 or
@@ -101,6 +103,7 @@ class Readout:
     mass: Mapping[str, Float[Tensor, "*rows"]]
     entropy: Mapping[str, Float[Tensor, "*rows"]]
     kl: Mapping[str, Float[Tensor, "*rows"]]
+    log_normaliser: Mapping[str, Float[Tensor, "*rows"]]
     top_k: Mapping[str, TopK]
     kernel: Kernel = "tiled"
     product_dtype: str = "float32"

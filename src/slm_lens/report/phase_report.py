@@ -1,7 +1,7 @@
 """The phase report: a table and a verdict on the terminal; tables and a figure in a folder."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,35 @@ from slm_lens._atomic import write_atomically
 from slm_lens._console import make_console
 from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.phases.result import LayerEstimate, Phases
+from slm_lens.report.run_folder import write_run
 from slm_lens.studies.phase_study import PhaseStudy
 from slm_lens.views.chart import save_figure
 from slm_lens.views.phases_figure import phases_figure
 
 
-def report_phases(studies: Sequence[PhaseStudy], out: Path) -> None:
+def report_phases(
+    studies: Sequence[PhaseStudy],
+    out: Path,
+    *,
+    clips: Mapping[str, Path] | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Print what was found, and write it.
 
     Args:
         studies: one for each model.
         out: gets ``summary.json`` (a list with one entry for each model, in order), the tables of
-            each model in a folder of its own, and ``phases.png`` and ``phases.svg``.
+            each model in a folder of its own, ``phases.png`` and ``phases.svg``, and ``run.json``
+            with what `slm_lens.report_run` needs.
+        clips: sound file of utterances by name; those of lens grids are kept in ``clips``.
+        settings: how it was measured, for the reader of the report.
     """
     summaries = [s.phases.summary() for s in studies]
     for study in studies:
         study.write(out / Path(study.phases.model).name)
     text = json.dumps(summaries, indent=1) + "\n"
     write_atomically(out / "summary.json", lambda part: part.write_text(text, encoding="utf-8"))
+    write_run(studies, out, clips=clips or {}, settings=settings or {})
     save_figure(phases_figure([s.phases for s in studies]), out / "phases")
     console = make_console()
     for study in studies:

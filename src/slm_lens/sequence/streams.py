@@ -21,6 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import itemgetter
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from slm_lens.errors import VocabError
 from slm_lens.speech.units import SpeechUnits, Units
 from slm_lens.vocab import SpeechTextVocab
@@ -117,6 +121,29 @@ def merge_streams(speech: SpeechUnits, vocab: SpeechTextVocab) -> SpeechTokens:
         for start_s in streams["units"].starts_s.tolist()
     ]
     return SpeechTokens(tuple(token for _, token in timed), tuple(spans))
+
+
+def stream_times_s(speech: SpeechUnits, vocab: SpeechTextVocab) -> Float[Tensor, "n_tokens 2"]:
+    """When each token of all streams sounds, in the order of `merge_streams`.
+
+    Args:
+        speech: as there.
+        vocab: as there.
+
+    Returns:
+        Start and end in seconds from the start of the clip, float64.
+
+    Raises:
+        VocabError: the streams are not those of the vocabulary.
+        ValueError: a stream is longer or shorter than the units.
+    """  # noqa: DOC502 (raised by the checks)
+    streams = {"units": speech} if isinstance(speech, Units) else dict(speech)
+    _check_names(streams, vocab)
+    _check_durations(streams)
+    starts = torch.cat([streams[name].starts_s for name in vocab.streams])
+    ends = torch.cat([streams[name].ends_s for name in vocab.streams])
+    order = starts.argsort(stable=True)
+    return torch.stack([starts, ends], 1)[order]
 
 
 def _check_names(streams: Mapping[str, Units], vocab: SpeechTextVocab) -> None:

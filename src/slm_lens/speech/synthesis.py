@@ -14,6 +14,7 @@ import _ctypes
 import ctypes
 import ctypes.util
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ _CHARS_UTF8, _POSITION_CHARACTER = 1, 1
 _EVENT_END_OF_LIST, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 _RATE, _PITCH, _RANGE = 1, 3, 4
 _NOISE_SEED = 1
+
+_ONE_VOICE = threading.Lock()
+"""espeak-ng has one state for the whole process, and ctypes lets other threads run meanwhile."""
 
 
 class _Event(ctypes.Structure):
@@ -131,24 +135,25 @@ def _started() -> Iterator[tuple[ctypes.CDLL, int]]:
     Raises:
         ImportError: it did not start.
     """
-    library, data_path = _find_library()
-    try:
-        rate_hz = library.espeak_Initialize(
-            _SYNCHRONOUS, 0, data_path, _PHONEME_EVENTS | _DONT_EXIT
-        )
-        if rate_hz <= 0:
-            raise ImportError(
-                f"espeak-ng was found but did not start (espeak_Initialize gave {rate_hz}, "
-                f"expected a sample rate; data folder {data_path!r}). Reinstall it: "
-                "pip install 'slm-lens[synth]'"
+    with _ONE_VOICE:
+        library, data_path = _find_library()
+        try:
+            rate_hz = library.espeak_Initialize(
+                _SYNCHRONOUS, 0, data_path, _PHONEME_EVENTS | _DONT_EXIT
             )
-        library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
-        yield library, rate_hz
-    finally:
-        library.espeak_Terminate()
-        # ctypes has no public way to close a library.
-        close = _ctypes.FreeLibrary if sys.platform == "win32" else _ctypes.dlclose
-        close(library._handle)
+            if rate_hz <= 0:
+                raise ImportError(
+                    f"espeak-ng was found but did not start (espeak_Initialize gave {rate_hz}, "
+                    f"expected a sample rate; data folder {data_path!r}). Reinstall it: "
+                    "pip install 'slm-lens[synth]'"
+                )
+            library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
+            yield library, rate_hz
+        finally:
+            library.espeak_Terminate()
+            # ctypes has no public way to close a library.
+            close = _ctypes.FreeLibrary if sys.platform == "win32" else _ctypes.dlclose
+            close(library._handle)
 
 
 def _set_voice(library: ctypes.CDLL, voice: Voice) -> None:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slm_lens._pictured import Pictured
+from slm_lens.lens.grid_files import write_lens_grids
+from slm_lens.lens.grid_result import LensGrid
+from slm_lens.lens.lens_grid import lens_grid
 from slm_lens.lens.states import Forward, choose_forward
 from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.lens.word_lens import WordLens, word_lens
@@ -16,6 +19,9 @@ from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.vocab import WordPolicy
 
+_N_FOLLOWED = 24
+"""Tokens besides the words whose ranks grids keep: what can be pinned in a report."""
+
 
 @dataclass(frozen=True, eq=False)
 class PhaseStudy(Pictured):
@@ -24,19 +30,25 @@ class PhaseStudy(Pictured):
     Attributes:
         words: one row for each utterance, word and layer.
         phases: curves, phase layers, intervals and controls.
+        grids: what every layer says at every word of the first utterances; none if not asked for.
     """
 
     words: WordLens
     phases: Phases
+    grids: tuple[LensGrid, ...] = ()
 
     def write(self, folder: Path) -> None:
-        """Write both tables with their descriptions; each file in full or not at all.
+        """Write the tables with their descriptions, and the grids if there are any.
+
+        Each file appears in full or not at all.
 
         Args:
             folder: made if needed; earlier files are replaced.
         """
         self.words.write(folder)
         self.phases.write(folder)
+        if self.grids:
+            write_lens_grids(self.grids, folder)
 
 
 def study_phases(
@@ -52,6 +64,7 @@ def study_phases(
     batch_size: int = 1,
     forward: Forward = "auto",
     lens: TunedLens | None = None,
+    n_grids: int = 0,
 ) -> PhaseStudy:
     """Read every spoken word at every layer, and find the phases.
 
@@ -69,6 +82,7 @@ def study_phases(
         forward: which forward pass gives the states, as in `residual_stack`; the same one for the
             control.
         lens: what to read through; None for the logit lens.
+        n_grids: of how many utterances, the first ones, lens grids are kept, for a report.
 
     Returns:
         The word table and the phases. With the logit lens, the same model with random weights is
@@ -109,4 +123,16 @@ def study_phases(
         seed=seed,
         controls=controls,
     )
-    return PhaseStudy(table, phases)
+    grids = tuple(
+        lens_grid(
+            model,
+            utterance,
+            policy=table.policy,
+            positions=not any(w.start < w.end for w in utterance.sequence.words),
+            n_follow=_N_FOLLOWED,
+            forward=used,
+            lens=lens,
+        )
+        for utterance in utterances[:n_grids]
+    )
+    return PhaseStudy(table, phases, grids)

@@ -1,6 +1,7 @@
-"""Which chart a result is shown as: in notebooks by itself, elsewhere by `chart_of`.
+"""What a result is shown as: in notebooks by itself, elsewhere by `chart_of`.
 
-A new kind of result derives from `slm_lens._pictured.Pictured` and gets a line in `_FIGURES`.
+A new kind of result derives from `slm_lens._pictured.Pictured` and gets a line in `_FIGURES`, or in
+`_PAGES` if it is more than a chart.
 """
 
 from collections.abc import Callable
@@ -13,14 +14,19 @@ from slm_lens.interventions.head_roles import HeadRoles
 from slm_lens.interventions.patching_result import Patching
 from slm_lens.interventions.tracing_result import Tracing
 from slm_lens.interventions.word_ablation import WordAblation
+from slm_lens.lens.grid_result import LensGrid
 from slm_lens.lens.word_lens import WordLens
 from slm_lens.phases.result import Phases
+from slm_lens.studies.exploration import Exploration
 from slm_lens.studies.phase_study import PhaseStudy
 from slm_lens.views.attribution_figure import edges_figure, nodes_figure
 from slm_lens.views.chart import Chart
 from slm_lens.views.dose_figure import dose_figure
 from slm_lens.views.effects_figure import word_ablation_figure
+from slm_lens.views.exploration import exploration_page
 from slm_lens.views.head_roles_figure import head_roles_figure
+from slm_lens.views.lens_grid import lens_grid_view
+from slm_lens.views.page import Page, View
 from slm_lens.views.phases_figure import phases_figure
 from slm_lens.views.ranks_figure import word_ranks_figure
 from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
@@ -37,6 +43,25 @@ _FIGURES: dict[type, Callable[[Any], Chart]] = {
     WordAblation: word_ablation_figure,
     WordLens: word_ranks_figure,
 }
+
+
+_PAGES: dict[type, Callable[[Any], View | Page]] = {
+    Exploration: exploration_page,
+    LensGrid: lens_grid_view,
+}
+
+
+def shown_as(result: Any) -> Chart | View | Page:
+    """What a notebook shows of a result.
+
+    Args:
+        result: of an experiment, or of `slm_lens.explore`.
+
+    Returns:
+        A page, a view, or the chart of `chart_of`.
+    """
+    page = next((f for kind, f in _PAGES.items() if isinstance(result, kind)), None)
+    return chart_of(result) if page is None else page(result)
 
 
 def chart_of(result: Any) -> Chart:

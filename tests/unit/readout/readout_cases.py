@@ -19,7 +19,7 @@ from slm_lens.readout.wanted import NO_RANK, NO_TOKEN, Wanted
 
 NAMES = ("text", "units", "pitch", "other")
 SUBSETS = {"text": ("text",), "speech": ("units", "pitch"), "full": NAMES}
-ALL = ("rank", "log_prob", "mass", "entropy", "top_k")
+ALL = ("rank", "log_prob", "mass", "entropy", "log_normaliser", "top_k")
 
 
 def at_positions(statistics: Any, *further: Any, **options: Any) -> dict[Site, Wanted]:
@@ -95,6 +95,7 @@ def check(read, rows, targets, parts, k):
         within = rows[..., ids]
         assert read.entropy[subset].numpy() == pytest.approx(oracle.entropy(within), abs=1e-5)
         log_normaliser = within[..., 0] - oracle.log_softmax(within)[..., 0]
+        assert read.log_normaliser[subset].numpy() == pytest.approx(log_normaliser, abs=1e-5)
         for lead, pos in np.ndindex(rows.shape[:2]):
             expected = oracle.top_ids(rows[lead, pos], ids, k)
             found = read.top_k[subset].ids[lead, pos].tolist()

@@ -167,6 +167,7 @@ class TestReal:
         assert not (few.top_k)
         assert not (few.log_prob)
         assert not (few.kl)
+        assert not (few.log_normaliser)
 
     def test_one_row_reads_as_among_others(self, real):
         unembedding, states, parts, targets = real
@@ -214,7 +215,7 @@ class TestReal:
 
 
 class TestGradients:
-    @pytest.mark.parametrize("statistic", ["log_prob", "mass", "entropy", "kl"])
+    @pytest.mark.parametrize("statistic", ["log_prob", "mass", "entropy", "kl", "log_normaliser"])
     @pytest.mark.parametrize("subset", ["text", "speech", "full"])
     def test_they_are_those_of_whole_rows(self, real, statistic, subset):
         unembedding, states, parts, targets = real
@@ -246,6 +247,8 @@ class TestGradients:
             log_p = z[..., ids].log_softmax(-1)
             if statistic == "mass":
                 return z.log_softmax(-1)[..., parts.part_of == 1].logsumexp(-1).sum()
+            if statistic == "log_normaliser":
+                return z[..., ids].logsumexp(-1).sum()
             if statistic == "log_prob":
                 column = {int(t): i for i, t in enumerate(ids)}
                 here = [column[int(t)] for t in targets if int(t) in column]

@@ -12,6 +12,8 @@
 //   context.onPlayable(fn)              fn() once the utterance has sound
 //   context.setTime(s), context.onTime(fn)   where the sound is; null when it stands still
 //
+//   slmLens.drawing(kind), slmLens.newContext()   for a view that draws others within itself
+//
 // Selection, pins and sound are shared by the views of one utterance on a page. dom.js and colour.js
 // add elements, keyboard and colours.
 "use strict";
@@ -148,5 +150,8 @@ const slmLens = (() => {
     tellHeight();
   }
 
-  return { register, start, array };
+  const drawing = (kind) => draws.get(kind);
+  const newContext = () => contextOf(makeBus());
+
+  return { register, start, array, drawing, newContext };
 })();

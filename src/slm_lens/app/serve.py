@@ -1,0 +1,138 @@
+"""Serve the app: on this machine alone unless told otherwise, and without a request to another."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slm_lens.app.cards import CSS
+from slm_lens.app.limits import Limits
+from slm_lens.app.workbench import Workbench
+from slm_lens.model.hooked import HookedSLM
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+LOOPBACK = "127.0.0.1"
+EXAMPLE = "the zebra lives in the"
+_SESSIONS = 200
+_POLICY = (
+    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'"
+)
+# Pages of views tell their height; in a notebook their own script listens, here this one does.
+_FRAME_HEIGHTS = """() => window.addEventListener("message", (event) => {
+  const height = event.data && event.data.slmLensHeight;
+  if (typeof height !== "number" || !(height > 0 && height < 20000)) return;
+  for (const frame of document.querySelectorAll("iframe.slm-lens"))
+    if (frame.contentWindow === event.source) frame.style.height = `${Math.ceil(height)}px`;
+})"""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running app.
+
+    Attributes:
+        url: its address on this machine.
+        share_url: its public address; None unless it is shared.
+        blocks: what runs.
+    """
+
+    url: str
+    share_url: str | None
+    blocks: "gr.Blocks"
+
+    def wait(self) -> None:
+        """Serve until Ctrl-C."""
+        self.blocks.block_thread()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self.blocks.close(verbose=False)
+
+
+def serve(
+    models: Mapping[str, HookedSLM],
+    *,
+    host: str = LOOPBACK,
+    port: int | None = None,
+    share: bool = False,
+    limits: Limits | None = None,
+    example: str = EXAMPLE,
+) -> Served:
+    """Start the app and return.
+
+    Args:
+        models: by the names under which they are offered, the first one chosen at the beginning.
+        host: address to listen on; ``"0.0.0.0"`` for every network that this machine is in.
+        port: port to listen on; None for the first free one from 7860 on.
+        share: ask gradio's servers for a public address. **Everybody who has it can use the app**.
+        limits: the largest inputs.
+        example: sentence in the text box at the beginning.
+
+    Returns:
+        The running app.
+
+    Raises:
+        ImportError: gradio is not installed.
+        AttributeError: a model has no unit tokenizer.
+        ValueError: there is no model.
+        OSError: the port is taken.
+    """  # noqa: DOC502 (some raised by the parts)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
+    try:
+        import gradio as gr
+    except ImportError:
+        raise ImportError("The app needs gradio: pip install 'slm-lens[app]'") from None
+    from starlette.middleware import Middleware
+
+    from slm_lens.app.blocks import make_blocks
+
+    for model in models.values():
+        _ = model.unit_tokenizer  # without one, nothing can be heard: say so now
+    bench = Workbench(models, limits)
+    blocks = make_blocks(bench, example=example)
+    system = ["system-ui", "sans-serif"]
+    theme = gr.themes.Default(
+        primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"]
+    )
+    _, url, share_url = blocks.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        inbrowser=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        show_error=False,
+        max_file_size=bench.limits.max_bytes,
+        state_session_capacity=_SESSIONS,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        theme=theme,
+        css=CSS,
+        js=_FRAME_HEIGHTS,
+        app_kwargs={"middleware": [Middleware(_PolicyHeader)]},
+    )
+    return Served(url, share_url or None, blocks)
+
+
+class _PolicyHeader:
+    """Tells the browser to ask nobody but this app, whatever a page holds."""
+
+    def __init__(self, app: object) -> None:
+        self._app = app
+
+    async def __call__(self, scope, receive, send) -> None:
+        async def with_policy(message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"], (b"content-security-policy", _POLICY.encode())
+                ]  # fmt: skip
+            await send(message)
+
+        await self._app(scope, receive, with_policy)  # pyright: ignore[reportCallIssue]
