@@ -66,7 +66,7 @@ class BrowserPages:
         page.on("request", lambda request: self._asked(request.url, path.as_uri()))
         page.goto(path.as_uri())
         if "slmLens.start()" in text and "<iframe" not in text:
-            page.wait_for_function("document.documentElement.dataset.ready === 'true'")
+            page.locator("html[data-ready=true]").wait_for()  # a function would need eval
         return page
 
     def close(self) -> None:

@@ -113,7 +113,11 @@ def _add_axes(
             drawn["matches"] = axis_name(which, first)
         if chart.is_labelled(place, "x" if which == "x" else "y"):
             font = {"size": pixels(style, style.size_pt)}
-            drawn["title"] = {"text": safe(axis.title), "standoff": pixels(style, 3), "font": font}
+            drawn["title"] = {
+                "text": safe(axis.title),
+                "standoff": pixels(style, 3.0),
+                "font": font,
+            }
         else:
             drawn["showticklabels"] = False
         other = axis_name("y" if which == "x" else "x", number)

@@ -57,8 +57,8 @@ def _under_the_pointer(line: Line, panel: Panel) -> list[str]:
     names = dict(zip(panel.x.ticks or (), panel.x.names or (), strict=False))
     texts = []
     for i, (x, y) in enumerate(zip(line.x.tolist(), line.y.tolist(), strict=True)):
-        rows = [line.name, f"{panel.x.label}: {names.get(x, _number(x))}"]
-        rows.append(f"{panel.y.label}: {_number(y)} {panel.y.unit}".rstrip())
+        rows = [line.name, _said(panel.x, names.get(x, _number(x)))]
+        rows.append(_said(panel.y, _number(y)))
         if line.low is not None and line.high is not None and np.isfinite(line.low[i]):
             rows.append(f"95 % interval: [{_number(line.low[i])}, {_number(line.high[i])}]")
         if line.details is not None:
@@ -72,7 +72,7 @@ def add_mark(
 ) -> None:
     """A point with a few words at it."""
     colour = style.colour(mark.ink.colour)
-    rows = [f"{a.label}: {_number(v)} {a.unit}".rstrip() for a, v in _of(mark, panel)]
+    rows = [_said(panel.x, _number(mark.x)), _said(panel.y, _number(mark.y))]
     figure.add_scatter(
         x=[mark.x], y=[mark.y], mode="markers+text", text=[safe(mark.text)],
         textposition="bottom center" if mark.is_below else "top center",
@@ -84,10 +84,6 @@ def add_mark(
         hovertext=_lines(rows), hoverinfo="text", showlegend=False, cliponaxis=False,
         legendgroup=mark.entry, **axes,
     )  # fmt: skip
-
-
-def _of(mark: Mark, panel: Panel) -> tuple[tuple[Axis, float], ...]:
-    return (panel.x, mark.x), (panel.y, mark.y)
 
 
 def add_rule(
@@ -164,8 +160,8 @@ def _cells_under_the_pointer(panel: Panel, heat: HeatMap, scale: Scale) -> list[
     for row, of_row in enumerate(heat.cells.tolist()):
         texts.append([])
         for column, value in enumerate(of_row):
-            rows = [f"{panel.y.label}: {names[1].get(row, row)}"]
-            rows.append(f"{panel.x.label}: {names[0].get(column, column)}")
+            rows = [_said(panel.y, str(names[1].get(row, row)))]
+            rows.append(_said(panel.x, str(names[0].get(column, column))))
             if heat.details is None:
                 rows.append(f"{scale.label}: {_number(value)} {scale.unit}".rstrip())
             else:
@@ -202,6 +198,12 @@ def _rgba(colour: str, opacity: float) -> str:
 def axis_name(which: str, number: int) -> str:
     """What traces call the axis of a panel: x, x2, x3."""
     return which if number == 1 else f"{which}{number}"
+
+
+def _said(axis: Axis, value: str) -> str:
+    """A place on an axis, in words."""
+    named = f"{axis.label}: " if axis.label else ""
+    return f"{named}{value} {axis.unit}".rstrip()
 
 
 def _number(x: float) -> str:

@@ -1,6 +1,6 @@
 """Rows of tables as lines and cells of charts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,6 +81,12 @@ def under_the_pointer(
         lines += [f"{c.removeprefix('n_')}: {row[c]}" for c in counts]
         words[row[rows[0]], row[columns[0]]] = "\n".join(lines)
     return tuple(tuple(words.get((r, c), "") for c in columns[1]) for r in rows[1])
+
+
+def largest(parts: Iterable[Float[np.ndarray, "row column"]]) -> float:
+    """Largest size of all cells, for a scale around 0; 1 where there is none but 0."""
+    sizes = (np.abs(part[np.isfinite(part)]).max(initial=0.0) for part in parts)
+    return float(max(sizes)) or 1.0
 
 
 def named_axis(label: str, names: Sequence[Any], most: int = 40) -> Axis:

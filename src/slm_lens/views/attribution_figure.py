@@ -9,7 +9,7 @@ from slm_lens.interventions.attribution.edge_result import EdgeAttribution
 from slm_lens.interventions.attribution.node_result import NodeAttribution
 from slm_lens.interventions.matching import ROLES
 from slm_lens.interventions.site import HEAD_KINDS
-from slm_lens.views._table import grid, in_cells, named_axis, under_the_pointer
+from slm_lens.views._table import grid, in_cells, largest, named_axis, under_the_pointer
 from slm_lens.views.chart import PAGE_INCHES, Chart, Scale, one_row
 from slm_lens.views.panel import Axis, HeatMap, Panel
 
@@ -34,7 +34,7 @@ def nodes_figure(attribution: NodeAttribution) -> Chart:
     for kind in kinds:
         rows = (by_head if kind in HEAD_KINDS else by_role).filter(kind=kind)
         panels.append(_node_panel(rows, kind, y, layers))
-    largest = _largest([panel.heat.cells for panel in panels if panel.heat is not None])
+    most = largest([panel.heat.cells for panel in panels if panel.heat is not None])
     return Chart(
         rows=one_row(panels),
         title=f"Attribution to nodes, {attribution.method}",
@@ -42,7 +42,7 @@ def nodes_figure(attribution: NodeAttribution) -> Chart:
         "heads by layer and head.",
         width_inches=min(PAGE_INCHES, 0.9 + 2.0 * len(panels)),
         height_inches=0.9 + 0.22 * len(layers),
-        scale=Scale("score", -largest, largest),
+        scale=Scale("score", -most, most),
     )
 
 
@@ -79,7 +79,7 @@ def edges_figure(attribution: EdgeAttribution) -> Chart:
         for writer, row in zip(writers, cells.tolist(), strict=True)
     )
     x, y = named_axis("reader", readers, 24), named_axis("writer", writers)
-    largest = _largest([cells])
+    most = largest([cells])
     return Chart(
         rows=one_row([Panel(x, y, heat=HeatMap(cells, details=under))]),
         title=f"Attribution to edges, {attribution.method}",
@@ -87,10 +87,5 @@ def edges_figure(attribution: EdgeAttribution) -> Chart:
         "each reader of the residual stream.",
         width_inches=PAGE_INCHES,
         height_inches=min(8.0, max(2.5, 1.0 + 0.11 * len(writers))),
-        scale=Scale("score", -largest, largest),
+        scale=Scale("score", -most, most),
     )
-
-
-def _largest(parts: list[np.ndarray]) -> float:
-    """Largest size of all cells; 1 where all are zero."""
-    return max(float(np.nanmax(np.abs(part))) for part in parts) or 1.0

@@ -6,7 +6,6 @@ the level of no effect is a thin line.
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import polars as pl
 
 from slm_lens.interventions.word_ablation import WordAblation
@@ -15,8 +14,8 @@ from slm_lens.views._table import (
     curve,
     grid,
     in_cells,
+    largest,
     named_axis,
-    numbers,
     thinned,
     under_the_pointer,
 )
@@ -65,28 +64,31 @@ def effects_heat_map(
     both = pl.concat([t.select(place) for t in panels.values()])
     columns = both[place].unique(maintain_order=True).to_list() if places is None else list(places)
     n_layers = max(int(t["layer"].to_numpy().max()) + 1 for t in panels.values())
-    x, y = (
-        named_axis("" if place == "role" else place.replace("_", " "), columns),
-        named_axis("layer", range(n_layers)),
-    )
+    x = named_axis("" if place == "role" else place.replace("_", " "), columns)
+    y = named_axis("layer", range(n_layers))
     drawn = []
     for title, table in panels.items():
         keys = ("layer", range(n_layers)), (place, columns)
         cells = grid(table, value, *keys)
         heat = HeatMap(cells, in_cells(cells), under_the_pointer(table, value, label, *keys))
         drawn.append(Panel(x, y, title, heat=heat))
-    largest = max(float(np.nanmax(np.abs(numbers(t[value])))) for t in panels.values())
+    most = largest(panel.heat.cells for panel in drawn if panel.heat is not None)
     n_columns = min(n_columns, len(drawn))
     rows = in_rows(drawn, n_columns)
     width = max(_PANEL_INCHES, 0.5 + 0.42 * len(columns)) * n_columns + 0.7
     return Chart(
         rows=rows,
-        title=label[:1].upper() + label[1:],
-        description=f"{label} by layer and {place.replace('_', ' ')}: {', '.join(panels)}.",
+        title=_heading(label),
+        description=f"{_heading(label)} by layer and {place.replace('_', ' ')}: "
+        f"{', '.join(panels)}.",
         width_inches=min(width, PAGE_INCHES),
         height_inches=(0.9 + _CELL_INCHES * n_layers) * len(rows),
-        scale=Scale(label, -(largest or 1.0), largest or 1.0),
+        scale=Scale(label, -most, most),
     )
+
+
+def _heading(label: str) -> str:
+    return label[:1].upper() + label[1:]
 
 
 def in_rows(panels: Sequence[Panel], n_columns: int) -> tuple[tuple[Panel | None, ...], ...]:
@@ -148,8 +150,8 @@ def effects_curves(
     width = min(PAGE_INCHES, 0.5 + _PANEL_INCHES * len(panels))
     return Chart(
         rows=one_row(drawn),
-        title=label[:1].upper() + label[1:],
-        description=f"{label} by layer: {', '.join(panels)}.",
+        title=_heading(label),
+        description=f"{_heading(label)} by layer: {', '.join(panels)}.",
         width_inches=max(width, COLUMN_INCHES),
         height_inches=_HEIGHT_INCHES,
         keys=(shared,) if is_shared else (),

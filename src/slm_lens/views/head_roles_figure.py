@@ -1,7 +1,7 @@
 """Which heads look where: one map of layers and heads for each role."""
 
 from slm_lens.interventions.head_roles import HeadRoles
-from slm_lens.views._table import grid, in_cells, named_axis
+from slm_lens.views._table import grid, in_cells, largest, named_axis
 from slm_lens.views.chart import PAGE_INCHES, Chart, Scale
 from slm_lens.views.effects_figure import in_rows
 from slm_lens.views.panel import HeatMap, Panel
@@ -32,7 +32,7 @@ def head_roles_figure(roles: HeadRoles) -> Chart:
         under = tuple(tuple(_words(of_cell[a, b]) for b in range(n_heads)) for a in roles.layers)
         panels.append(Panel(x, y, role.replace("_", " "), heat=HeatMap(cells, text, under)))
     n_columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
-    largest = max(scores["excess"].abs().to_list())
+    most = largest(panel.heat.cells for panel in panels if panel.heat is not None)
     rows = in_rows(panels, n_columns)
     width = 1.0 + n_columns * max(1.2, 0.3 * min(n_heads, _MOST_NUMBERS))
     return Chart(
@@ -42,7 +42,7 @@ def head_roles_figure(roles: HeadRoles) -> Chart:
         "a word to where each role looks, by layer and head.",
         width_inches=min(PAGE_INCHES, width),
         height_inches=0.5 + (0.35 + 0.2 * len(roles.layers)) * len(rows),
-        scale=Scale("attention beyond uniform", -(largest or 1.0), largest or 1.0),
+        scale=Scale("attention beyond uniform", -most, most),
     )
 
 

@@ -76,7 +76,7 @@ def _panel(
         text[layer][column] = token if len(token) <= letters else f"{token[: letters - 1]}…"
         details[layer][column] = "\n".join(
             [f"token: {token}", f"probability: {row['probability']:.4g}"]
-            + [f"rank of the {w} word: {row[f'rank_{w}']}" for w in ("current", "next")]
+            + [f"rank of the {w} word: {row[f'rank_{w}'] or 'none'}" for w in ("current", "next")]
         )
         frames += [(layer, column, w) for w in ("next", "current") if row[f"rank_{w}"] == 1]
     cells = grid(here, "probability", ("layer", range(n_layers)), ("word_index", part))

@@ -8,7 +8,7 @@ import polars as pl
 from slm_lens.lens.word_lens import WordLens
 from slm_lens.views._table import check_columns, curve, grid, named_axis
 from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key, Scale
-from slm_lens.views.panel import Axis, HeatMap, Panel
+from slm_lens.views.panel import Axis, HeatMap, Panel, layer_axis
 from slm_lens.views.style import INKS
 
 _CELL_INCHES = 0.3
@@ -40,7 +40,7 @@ def ranks_figure(ranks: Mapping[str, pl.DataFrame], *, label: str = "rank") -> C
     )
     last = max(int(line.x.max()) for line in lines)
     worst = max([10.0, *(float(np.nanmax(line.y)) for line in lines)])
-    layers = Axis("layer (0 = embedding)", ticks=tuple(_every(last)))
+    layers = layer_axis(last)
     axis = Axis(label, is_log=True, low=1.3 * worst, high=0.8)
     return Chart(
         rows=((Panel(layers, axis, lines=lines),),),
@@ -50,11 +50,6 @@ def ranks_figure(ranks: Mapping[str, pl.DataFrame], *, label: str = "rank") -> C
         height_inches=2.3,
         keys=(Key(dict(zip(ranks, INKS, strict=False)), n_columns=3),),
     )
-
-
-def _every(last: int) -> range:
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100) if last / s <= 10)
-    return range(0, last + 1, step)
 
 
 def word_ranks_figure(lens: WordLens, *, utterance: str | None = None) -> Chart:
