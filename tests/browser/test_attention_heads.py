@@ -83,7 +83,7 @@ def test_words_are_means_of_sums_and_rows_still_sum_to_one(browser_page):
         assert cell(page)[2] == pytest.approx(exact[row, column], abs=0.005)
     go_to(page, 6, 2)
     told = page.locator(".status").inner_text()
-    assert told == f"layer 0, head 0 · {exact[6, 2]:.3f} · “a<b” reads “{HOSTILE}”"
+    assert told == f"layer 0, head 0 · {cell(page)[2]:.3f} · “a<b” reads “{HOSTILE}”"
 
 
 @pytest.mark.parametrize(
@@ -247,3 +247,15 @@ def test_a_long_strip_scrolls_to_what_is_selected_and_the_page_stays(browser_pag
     inner, outer = selected.bounding_box(), page.locator(".token-strip").bounding_box()
     assert outer["y"] <= inner["y"] <= outer["y"] + outer["height"] - inner["height"]
     assert page.evaluate("window.scrollY") == before
+
+
+def test_arrow_keys_go_from_head_to_head_also_after_another_layer(browser_page):
+    page = browser_page.open(view(patterns()))
+    for layer in ("1", "0", "1"):
+        page.locator(".choice select").first.select_option(layer)
+    page.locator(".thumb").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.head") == "1"
+    page.keyboard.press("Enter")
+    assert page.locator(".thumb[aria-pressed=true]").get_attribute("data-head") == "1"
+    assert page.locator(".drawing").get_attribute("data-head") == "1"

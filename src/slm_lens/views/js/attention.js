@@ -75,7 +75,7 @@ slmLens.register("attention", (root, data, context) => {
     requestAnimationFrame(() => { queued = false; strip.refresh(); });
   }
   const strip = slmLens.strip(data, context, { paint, note, onPointed: point, hint:
-    "Point at a token to colour the others by what it reads, at the map for one value; a click selects." });
+    "Point at a token or at the map; a click selects." });
 
   const thumbs = element("div", { class: "thumbs", role: "group", "aria-label": "heads" });
   function drawThumbs() {
