@@ -7,6 +7,7 @@ ablated_tokens(ablate_words(...), utterance, model.vocab)
 ```
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -123,7 +124,8 @@ def attributed_tokens(
         each = [i for i, of in enumerate(heads) for _ in of]
         layers = [None, *range(len(heads)), *each]
         sequence = found.utterances[number].sequence
-        title = title or f"Direct attribution of {found.directions[number]}"
+        of_what = re.sub(r"<Un(\d+)>", r"unit \1", found.directions[number])
+        title = title or f"Direct attribution of {of_what}"
     else:
         scores = as_array(found.summed(number, "positions"))
         sets = {"all nodes": scores.sum(0)}

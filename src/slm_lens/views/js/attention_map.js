@@ -3,7 +3,7 @@
 //   slmLens.palette(shade)              256 colours for bytes that hold square roots
 //   slmLens.fill(canvas, byteAt, colours)
 //   slmLens.attentionMap({groups, groupOf, nameOfGroup, state, bytes, decode, shade, onPoint,
-//       onChoose})  -> {root, draw(name)}
+//       onChoose})  -> {root, draw(name), save(file)}
 //     `state` has byWord, pair (kinds that read and are read) and at; bytes() gives the function
 //     from a row and a column to a byte, decode that from a byte to attention
 "use strict";
@@ -116,12 +116,17 @@ Object.assign(slmLens, (() => {
     function show() {
       const width = Math.min(root.clientWidth || 700, 760);
       side = Math.max(120, width - LEFT - 4);
-      const ratio = window.devicePixelRatio || 1;
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round((side + TOP + 4) * ratio);
       canvas.style.width = `${width}px`;
       canvas.style.height = `${side + TOP + 4}px`;
-      const drawing = canvas.getContext("2d");
+      const drawing = paint(canvas, width, window.devicePixelRatio || 1);
+      frame(drawing, rows.findIndex((i) => (state.byWord ? groupOf[state.at] === i : state.at === i)));
+      if (cursor) cross(drawing);
+    }
+
+    function paint(target, width, ratio) {
+      target.width = Math.round(width * ratio);
+      target.height = Math.round((side + TOP + 4) * ratio);
+      const drawing = target.getContext("2d");
       drawing.scale(ratio, ratio);
       drawing.imageSmoothingEnabled = Math.max(rows.length, columns.length) > side * ratio;
       drawing.imageSmoothingQuality = "high";
@@ -131,8 +136,18 @@ Object.assign(slmLens, (() => {
       }
       drawing.strokeStyle = slmLens.variable("--line");
       drawing.strokeRect(LEFT - 0.5, TOP - 0.5, side + 1, side + 1);
-      frame(drawing, rows.findIndex((i) => (state.byWord ? groupOf[state.at] === i : state.at === i)));
-      if (cursor) cross(drawing);
+      return drawing;
+    }
+
+    // The map alone, without what is selected, on paper and large enough for print.
+    function save(file) {
+      const target = element("canvas");
+      paint(target, side + LEFT + 4, 4);
+      const drawing = target.getContext("2d");
+      drawing.globalCompositeOperation = "destination-over";
+      drawing.fillStyle = slmLens.variable("--paper");
+      drawing.fillRect(0, 0, target.width, target.height);
+      target.toBlob((picture) => slmLens.download(file, picture, "image/png"));
     }
 
     function frame(drawing, row) {
@@ -191,7 +206,7 @@ Object.assign(slmLens, (() => {
       fillPixels();
       show();
     }
-    return { root, draw };
+    return { root, draw, save };
   }
 
   return { palette, fill, attentionMap };
