@@ -35,7 +35,7 @@ def curve(
     return Line(name, numbers(rows[x]), numbers(rows[y]), ink, low, high, band, entry)
 
 
-def grid(
+def cell_grid(
     table: pl.DataFrame,
     value: str,
     rows: tuple[str, Sequence[Any]],

@@ -9,7 +9,7 @@ from slm_lens.interventions.attribution.edge_result import EdgeAttribution
 from slm_lens.interventions.attribution.node_result import NodeAttribution
 from slm_lens.interventions.matching import ROLES
 from slm_lens.interventions.site import HEAD_KINDS
-from slm_lens.views._table import grid, in_cells, largest, named_axis, under_the_pointer
+from slm_lens.views._table import cell_grid, in_cells, largest, named_axis, under_the_pointer
 from slm_lens.views.chart import PAGE_INCHES, Chart, Scale, one_row
 from slm_lens.views.panel import Axis, HeatMap, Panel
 
@@ -52,7 +52,7 @@ def _node_panel(rows: pl.DataFrame, kind: str, y: Axis, layers: range) -> Panel:
     if not of_heads:
         places = [role for role in ROLES if role in places]
     keys = ("layer", layers), ("head" if of_heads else "role", places)
-    cells = grid(rows, "score", *keys)
+    cells = cell_grid(rows, "score", *keys)
     text = in_cells(cells) if len(places) <= _MOST_NUMBERS else None
     heat = HeatMap(cells, text, under_the_pointer(rows, "score", "score", *keys))
     title = kind + (", all positions" if of_heads else "")

@@ -10,9 +10,9 @@ import polars as pl
 
 from slm_lens.interventions.word_ablation import WordAblation
 from slm_lens.views._table import (
+    cell_grid,
     check_columns,
     curve,
-    grid,
     in_cells,
     largest,
     named_axis,
@@ -69,7 +69,7 @@ def effects_heat_map(
     drawn = []
     for title, table in panels.items():
         keys = ("layer", range(n_layers)), (place, columns)
-        cells = grid(table, value, *keys)
+        cells = cell_grid(table, value, *keys)
         heat = HeatMap(cells, in_cells(cells), under_the_pointer(table, value, label, *keys))
         drawn.append(Panel(x, y, title, heat=heat))
     most = largest(panel.heat.cells for panel in drawn if panel.heat is not None)

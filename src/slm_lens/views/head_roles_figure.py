@@ -1,7 +1,7 @@
 """Which heads look where: one map of layers and heads for each role."""
 
 from slm_lens.interventions.head_roles import HeadRoles
-from slm_lens.views._table import grid, in_cells, largest, named_axis
+from slm_lens.views._table import cell_grid, in_cells, largest, named_axis
 from slm_lens.views.chart import PAGE_INCHES, Chart, Scale
 from slm_lens.views.effects_figure import in_rows
 from slm_lens.views.panel import HeatMap, Panel
@@ -26,7 +26,7 @@ def head_roles_figure(roles: HeadRoles) -> Chart:
     panels = []
     for role in (r for r in roles.roles if r in set(scores["role"])):
         rows = scores.filter(role=role)
-        cells = grid(rows, "excess", *keys)
+        cells = cell_grid(rows, "excess", *keys)
         text = in_cells(cells) if n_heads <= _MOST_NUMBERS else None
         of_cell = {(r["layer"], r["head"]): r for r in rows.iter_rows(named=True)}
         under = tuple(tuple(_words(of_cell[a, b]) for b in range(n_heads)) for a in roles.layers)

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import polars as pl
 
-from slm_lens.views._table import check_columns, grid, named_axis
+from slm_lens.lens.grid_result import GridSite, LensGrid
+from slm_lens.views._table import cell_grid, check_columns, named_axis
 from slm_lens.views.chart import PAGE_INCHES, Chart, Key, Scale
 from slm_lens.views.panel import Axis, HeatMap, Panel
 from slm_lens.views.style import Ink
@@ -19,25 +20,36 @@ _KEY = {"current word first": Ink("current"), "next word first": Ink("next")}
 
 
 def lens_grid_figure(
-    table: pl.DataFrame, *, words: range | None = None, n_across: int = 10, title: str = "Lens grid"
+    grid: LensGrid | pl.DataFrame,
+    *,
+    site: GridSite = "max",
+    subset: str = "text",
+    words: range | None = None,
+    n_across: int = 10,
 ) -> Chart:
     """Words by layers, with the likeliest token in each cell.
 
     Args:
-        table: one row for each word and layer: ``word_index``, ``word``, ``layer``, ``token`` (the
-            likeliest), its ``probability``, and the ranks of the word and of the next one from 1,
-            ``rank_current`` and ``rank_next``, null where there is none.
+        grid: what `slm_lens.lens_grid` gave, or a table with one row for each word and layer:
+            ``word_index``, ``word``, ``layer``, ``token`` (the likeliest), its ``probability``, and
+            the ranks of the word and of the next one from 1, ``rank_current`` and ``rank_next``,
+            null where there is none.
+        site: of a `LensGrid`: words by the ``"max"`` over their positions, or at the ``"last"``.
+        subset: of a `LensGrid`: tokens, probabilities and ranks among ``"text"`` or in ``"full"``.
         words: word indices to draw; None for all.
         n_across: words side by side; more go on below.
-        title: what it is of, for pages.
 
     Returns:
         A chart; show it in a notebook by naming it, or save it with `slm_lens.save_figure`.
 
     Raises:
-        ValueError: a column is missing, no word is left, a word has two rows for a layer, or
-            `n_across` is less than 1.
+        ValueError: a column is missing, no word is left, a word has two rows for a layer,
+            `n_across` is less than 1, or a `LensGrid` has no words or no such site or subset.
     """
+    title = "Lens grid"
+    if isinstance(grid, LensGrid):
+        title = f"Lens grid of {grid.utterance}, {grid.provenance.name}"
+    table = word_cells(grid, site, subset) if isinstance(grid, LensGrid) else grid
     check_columns({"table": table}, _COLUMNS, "lens_grid_figure")
     rows = table if words is None else table.filter(pl.col("word_index").is_in(list(words)))
     if rows.is_empty() or n_across < 1 or rows.select("word_index", "layer").is_duplicated().any():
@@ -64,6 +76,43 @@ def lens_grid_figure(
     )
 
 
+def word_cells(grid: LensGrid, site: GridSite, subset: str) -> pl.DataFrame:
+    """Words of a grid, as `lens_grid_figure` takes them.
+
+    Args:
+        grid: the grid.
+        site: ``"max"`` or ``"last"``.
+        subset: ``"text"`` or ``"full"``.
+
+    Returns:
+        One row for each word and layer.
+
+    Raises:
+        ValueError: the grid has no words, or no such site or subset.
+    """
+    sites = [s for s in grid.cells if s != "position"]
+    if site not in sites or subset not in grid.subsets:
+        raise ValueError(
+            f"lens_grid_figure: got site={site!r} and subset={subset!r}, expected one of {sites}, "
+            f"which hold words, and one of {grid.subsets}."
+        )
+    names = {t: str(grid.units[t][1]) if t in grid.units else n for t, n in grid.labels.items()}
+    first = pl.col(f"top_{subset}_ids").list.first()
+    return (
+        grid.to_frame()
+        .filter(site=site)
+        .select(
+            "word_index",
+            "word",
+            "layer",
+            token=first.replace_strict(names, return_dtype=pl.String),
+            probability=pl.col(f"top_{subset}_log_prob").list.first().exp(),
+            rank_current=f"rank_current_{subset}",
+            rank_next=f"rank_next_{subset}",
+        )
+    )
+
+
 def _panel(
     rows: pl.DataFrame, part: list[int], n_across: int, n_layers: int, letters: int
 ) -> tuple[Axis, HeatMap]:
@@ -79,7 +128,7 @@ def _panel(
             + [f"rank of the {w} word: {row[f'rank_{w}'] or 'none'}" for w in ("current", "next")]
         )
         frames += [(layer, column, w) for w in ("next", "current") if row[f"rank_{w}"] == 1]
-    cells = grid(here, "probability", ("layer", range(n_layers)), ("word_index", part))
+    cells = cell_grid(here, "probability", ("layer", range(n_layers)), ("word_index", part))
     words = tuple(map(tuple, text)), tuple(map(tuple, details))
     axis = named_axis("", [names[word] for word in part])
     return replace(axis, high=n_across - 0.5), HeatMap(cells, *words, tuple(frames))

@@ -26,6 +26,7 @@ from slm_lens.views.effects_figure import word_ablation_figure
 from slm_lens.views.exploration import exploration_page
 from slm_lens.views.head_roles_figure import head_roles_figure
 from slm_lens.views.lens_grid import lens_grid_view
+from slm_lens.views.lens_grid_figure import lens_grid_figure
 from slm_lens.views.page import Page, View
 from slm_lens.views.phases_figure import phases_figure
 from slm_lens.views.ranks_figure import word_ranks_figure
@@ -35,6 +36,7 @@ _FIGURES: dict[type, Callable[[Any], Chart]] = {
     DoseResponse: dose_figure,
     EdgeAttribution: edges_figure,
     HeadRoles: head_roles_figure,
+    LensGrid: lens_grid_figure,
     NodeAttribution: nodes_figure,
     Patching: patching_figure,
     PhaseStudy: lambda study: phases_figure(study.phases),
@@ -65,7 +67,7 @@ def shown_as(result: Any) -> Chart | View | Page:
 
 
 def chart_of(result: Any) -> Chart:
-    """The chart that a result is shown as in a notebook.
+    """A result as a chart: what a notebook shows of it, or for print what is more than a chart.
 
     Args:
         result: of an experiment, such as `Phases` or `Patching`.

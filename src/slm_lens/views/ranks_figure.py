@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from slm_lens.lens.word_lens import WordLens
-from slm_lens.views._table import check_columns, curve, grid, named_axis
+from slm_lens.views._table import cell_grid, check_columns, curve, named_axis
 from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key, Scale
 from slm_lens.views.panel import Axis, HeatMap, Panel, layer_axis
 from slm_lens.views.style import INKS
@@ -76,7 +76,7 @@ def word_ranks_figure(lens: WordLens, *, utterance: str | None = None) -> Chart:
     keys = ("layer", range(lens.n_layers + 1)), ("word_index", list(words))
     panels = []
     for target, pool in (("current", "max"), ("next", "last")):
-        cells = grid(rows, f"rank_{target}_text_{pool}", *keys)
+        cells = cell_grid(rows, f"rank_{target}_text_{pool}", *keys)
         text = tuple(tuple("" if np.isnan(r) else _short(r) for r in row) for row in cells)
         under = tuple(tuple(f"rank in text: {r:.0f}" for r in row) for row in cells)
         panels.append(Panel(x, y, f"{target} word", heat=HeatMap(-np.log10(cells), text, under)))

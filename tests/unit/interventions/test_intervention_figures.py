@@ -20,7 +20,7 @@ from slm_lens.views.attribution_figure import edges_figure, nodes_figure
 from slm_lens.views.dose_figure import dose_figure
 from slm_lens.views.effects_figure import word_ablation_figure
 from slm_lens.views.head_roles_figure import head_roles_figure
-from slm_lens.views.of_results import _FIGURES, chart_of
+from slm_lens.views.of_results import _FIGURES, _PAGES, chart_of
 from slm_lens.views.sweeps_figure import headline_value, patching_figure, tracing_figure
 
 PROVENANCE = Provenance("tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None)
@@ -212,6 +212,8 @@ def test_results_show_themselves_and_others_are_refused():
         shown = result._repr_html_()
         assert shown.startswith('<iframe class="slm-lens"')
         assert chart_of(result).title in shown
-    assert {kind.__name__ for kind in Pictured.__subclasses__()} == {f.__name__ for f in _FIGURES}
+    assert {kind.__name__ for kind in Pictured.__subclasses__()} == {
+        kind.__name__ for kind in (*_FIGURES, *_PAGES)
+    }
     with pytest.raises(TypeError, match=r"chart_of: got a dict, expected one of \['DoseResponse'"):
         chart_of({})

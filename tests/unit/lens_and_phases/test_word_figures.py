@@ -12,6 +12,7 @@ from slm_lens.phases.measure import measure_phases
 from slm_lens.views.lens_grid_figure import lens_grid_figure
 from slm_lens.views.modality_figure import modality_figure
 from slm_lens.views.models_figure import models_figure
+from slm_lens.views.of_results import chart_of
 from slm_lens.views.ranks_figure import ranks_figure, word_ranks_figure
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -171,3 +172,25 @@ def test_what_is_no_lens_grid_is_refused():
     ):
         with pytest.raises(ValueError, match=r"expected one row for each word and layer"):
             lens_grid_figure(table, **options)
+
+
+@pytest.mark.parametrize("site", ["max", "last"])
+@pytest.mark.parametrize("subset", ["text", "full"])
+def test_the_grid_of_a_model_is_drawn_as_its_cells(model, utterances, site, subset):
+    from slm_lens.lens.lens_grid import lens_grid
+
+    grid = lens_grid(model, utterances[2], policy="whole_word", k=2, n_follow=0)
+    of_site = grid.cells[site]
+    chart = lens_grid_figure(grid, site=site, subset=subset, n_across=50)
+    (cells,) = cells_in(chart)
+    assert cells == pytest.approx(of_site.top_log_prob[subset][..., 0].exp().numpy())
+    (texts,) = texts_in(chart)
+    for layer, row in enumerate(of_site.top_ids[subset][..., 0].tolist()):
+        for column, token in enumerate(row):
+            is_unit = token in grid.units
+            wanted = str(grid.units[token][1]) if is_unit else grid.labels[token]
+            assert texts[layer][column] in (wanted, f"{wanted[:2]}…")
+    assert chart_of(grid).title == f"Lens grid of {grid.utterance}, {grid.provenance.name}"
+    for options in ({"site": "position"}, {"subset": "speech"}):
+        with pytest.raises(ValueError, match=r"lens_grid_figure: got site=.*which hold words"):
+            lens_grid_figure(grid, **options)
