@@ -48,10 +48,10 @@ def test_every_utterance_of_every_model_is_its_own(browser_page):
     page.get_by_role("button", name="next ›").click()
     page.wait_for_selector('.drawing[data-shown^="m </script>"]')
     assert tokens_of(page) == expected(grids["m"][1])
-    page.get_by_label("model").select_option(label="control")
+    page.get_by_label("model", exact=True).select_option(label="control")
     page.wait_for_selector('.drawing[data-shown^="control </script>"]')
     assert tokens_of(page) == expected(grids["control"][1])
-    page.get_by_label("utterance").select_option(index=2)
+    page.get_by_label("utterance", exact=True).select_option(index=2)
     ready(page, "control", "silent")
     assert page.locator("[data-part=waveform]").count() == 0  # no clip was kept of it
     assert page.get_by_role("button", name="next ›").is_disabled()
@@ -61,7 +61,7 @@ def test_every_utterance_of_every_model_is_its_own(browser_page):
 @pytest.mark.parametrize("number", [0, 1])  # Opus, and FLAC for a rate that Opus lacks
 def test_its_sound_plays_and_stops_with_the_next_one(browser_page, number):
     page = browser_page.open(shown()[0])
-    page.get_by_label("utterance").select_option(index=number)
+    page.get_by_label("utterance", exact=True).select_option(index=number)
     page.wait_for_selector(f".drawing[data-shown^='m {('clip', '<')[number]}']")
     page.locator("[data-part=waveform] .play").click()
     page.wait_for_selector("[data-playing]")
@@ -69,7 +69,7 @@ def test_its_sound_plays_and_stops_with_the_next_one(browser_page, number):
     assert page.locator(".wave-word[aria-pressed=true]").inner_text() == "the"
     chosen = page.locator("[data-part=speech_tokens] .token-group.selected")
     assert chosen.get_attribute("data-word") == "0"
-    page.get_by_label("utterance").select_option(index=2)
+    page.get_by_label("utterance", exact=True).select_option(index=2)
     ready(page, "m", "silent")
 
 

@@ -6,7 +6,7 @@ slmLens.register("table", (root, data, context) => {
     const isString = column.kind === "string";
     const letters = isString ? Math.max(4, ...column.spellings.slice(0, 500).map((s) => s.length)) : 0;
     return {
-      ...column, isString, width: isString ? `${Math.min(letters, 24)}ch` : undefined,
+      ...column, isString, width: isString ? `${Math.min(letters, 32)}ch` : undefined,
       // What is sorted and saved: a string, a number, or null.
       at: (row) => (isString ? (values[row] === 0 ? null : column.spellings[values[row] - 1])
         : Number.isNaN(values[row]) ? null : values[row]),
