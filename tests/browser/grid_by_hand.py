@@ -1,5 +1,7 @@
 """A lens grid of the spoken sentence by hand: numbers drawn at random, tokens that want to run."""
 
+from typing import Any
+
 import torch
 from spoken_by_hand import FIRST_UNIT, LABELS, N_UNITS, make_sequence, make_vocab, unit
 
@@ -67,7 +69,7 @@ def make_grid(name="clip", seed=0):
         next((i for i, w in enumerate(sequence.words) if w.start <= p < w.end), None)
         for p in range(n)
     ]
-    cells = {
+    cells: dict[Any, Any] = {
         "max": make_cells(spans, rows, followed, seed),
         "last": make_cells(spans, rows, followed, seed + 1),
         "position": make_cells([[p, p + 1] for p in range(n)], of_word, followed, seed + 2),

@@ -104,7 +104,7 @@ def cells_of(table: pl.DataFrame) -> dict[GridSite, GridCells]:
         The cells by site.
     """
     found = table["site"].unique().to_list()
-    sites = [site for site in GRID_SITES if site in found]
+    sites: list[GridSite] = [site for site in GRID_SITES if site in found]
     return {site: _site_cells(table.filter(pl.col("site") == site)) for site in sites}
 
 
