@@ -16,7 +16,7 @@ def make_patching(**changes):
         for layer in range(3):
             for p, (position, label) in enumerate(PLACES):
                 value = (-1) ** p * (0.25 * layer + p + m)
-                rows.append(("pair 1", "resid_post", layer, None, None, label, "role", position,
+                rows.append(("pair 1", "resid_post", layer, None, layer, label, "role", position,
                              metric, 4.0, -2.0, -2.0 + value))  # fmt: skip
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row").with_columns(
         *(pl.lit(v).cast(SCHEMA[k]).alias(k) for k, v in changes.items())

@@ -29,10 +29,10 @@ def test_words_stand_where_they_sound(browser_page):
     assert words.all_inner_texts() == ["the", HOSTILE, "uh"]  # written words have no time
     inner = page.locator(".wave-inner").bounding_box()
     for word, made in zip(make_sequence().words, words.all(), strict=False):
-        box = made.bounding_box()
-        assert box["x"] - inner["x"] == pytest.approx(inner["width"] * word.start_s / 0.5, abs=1.5)
         assert word.start_s is not None
         assert word.end_s is not None
+        box = made.bounding_box()
+        assert box["x"] - inner["x"] == pytest.approx(inner["width"] * word.start_s / 0.5, abs=1.5)
         width = inner["width"] * (word.end_s - word.start_s) / 0.5
         assert box["width"] == pytest.approx(width, abs=1.5)
     assert page.locator("img").count() == 0
