@@ -204,5 +204,7 @@ def test_numbers_that_do_not_fit_are_refused():
         view({})
     with pytest.raises(ValueError, match=r"shapes \{'a': \(3,\)\}; expected .* the 13 positions"):
         view({"a": np.zeros(3)})
+    with pytest.raises(ValueError, match=r"got infinite values, expected numbers"):
+        view({"a": np.full(N, np.inf)})
     with pytest.raises(ValueError, match=r"got 2 layers for 1 sets of numbers, expected one"):
         view({"a": np.zeros(N)}, layers=[1, 2])

@@ -58,8 +58,8 @@ def coloured_tokens(
         The view.
 
     Raises:
-        ValueError: there are no numbers, or not one for each position, or not a layer for each set;
-            an unknown renderer, or too many positions for circuitsvis.
+        ValueError: there are no numbers, or not one for each position, or infinite ones, or not a
+            layer for each set; an unknown renderer, or too many positions for circuitsvis.
     """  # noqa: DOC502 (raised by the parts)
     check_renderer(renderer, "coloured_tokens")
     rows = _checked(values, sequence, layers)
@@ -211,6 +211,11 @@ def _checked(
         raise ValueError(
             f"coloured_tokens: got values of {len(rows)} names, with shapes {odd}; expected at "
             f"least one name, and one number for each of the {len(sequence)} positions."
+        )
+    if any(np.isinf(row).any() for row in rows.values()):
+        raise ValueError(
+            "coloured_tokens: got infinite values, expected numbers, and NaN where there is none. "
+            "Cap them, or show ranks."
         )
     if layers is not None and len(layers) != len(rows):
         raise ValueError(

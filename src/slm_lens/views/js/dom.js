@@ -93,7 +93,7 @@ Object.assign(slmLens, (() => {
 
   function number(x, digits = 2) {
     if (x === null || x === undefined || Number.isNaN(x)) return "–";
-    const text = Math.abs(x).toFixed(digits);
+    const text = Number.isFinite(x) ? Math.abs(x).toFixed(digits) : "∞";
     return x < 0 && Number(text) !== 0 ? `−${text}` : text;
   }
 
