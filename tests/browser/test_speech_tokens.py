@@ -137,3 +137,11 @@ def test_where_there_is_sound_a_click_plays_the_word_and_the_word_that_sounds_is
 def test_without_sound_nothing_offers_it(browser_page):
     page = browser_page.open(strip())
     assert page.locator(".token-strip.playable").count() == 0
+
+
+def test_another_word_takes_the_selected_position_away(browser_page):
+    page = browser_page.open(strip())
+    page.locator(".token[data-position='4']").click()
+    page.locator(".heading[data-word='0']").click()
+    assert page.locator(".token-group.selected").get_attribute("data-word") == "0"
+    assert page.locator(".token.selected").count() == 0

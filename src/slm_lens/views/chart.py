@@ -205,8 +205,8 @@ class Chart:
         else:
             values = np.concatenate([*_drawn(held, which), np.zeros(0)])
             values = values[np.isfinite(values)]
-            ends = (values.min(), values.max()) if values.size else (0.0, 1.0)
-            low, high = _widened(*map(float, ends), 0.03 if which == "x" else 0.05, axis)
+            low, high = (0.0, 1.0) if not values.size else (values.min(), values.max())
+            low, high = _widened(float(low), float(high), 0.03 if which == "x" else 0.05, axis)
         return low if axis.low is None else axis.low, high if axis.high is None else axis.high
 
     def is_slanted(self, panel: Panel, style: Style) -> bool:

@@ -1,5 +1,7 @@
 """Figures of interventions: both renderings hold the rows of the results' own tables."""
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -41,7 +43,7 @@ ROLES = [
 
 
 def test_patching_by_layer_and_role():
-    chart = patching_figure(patching_of(ROLES), n_bootstrap=50)
+    chart: Any = patching_figure(patching_of(ROLES), n_bootstrap=50)
     (cells,) = cells_in(chart)
     assert cells[:, 0].tolist() == [0.5, 0.0]
     assert np.isnan(cells[0, 1])
@@ -61,7 +63,7 @@ def test_patching_of_heads_and_of_other_layers():
         for head in range(2)
         for role, patched in (("changed", 0.1), ("end", 0.3))
     ]
-    chart = patching_figure(patching_of(heads), n_bootstrap=0)
+    chart: Any = patching_figure(patching_of(heads), n_bootstrap=0)
     assert [panel.title for panel in chart.panels] == ["z, changed", "z, end"]
     assert np.array(cells_in(chart)) == pytest.approx(np.array([[[0.1, 1.1]], [[0.3, 1.3]]]))
     assert chart.panels[0].x.title == "head"
@@ -80,7 +82,7 @@ def test_without_a_difference_to_divide_by_the_change_is_drawn():
     rows = [("a", "z", 0, None, 0, "end", "mass", 0.5, 0.5, 0.75)]
     patching = patching_of(rows)
     assert headline_value(patching, "mass") == "effect"
-    chart = patching_figure(patching, n_bootstrap=0)
+    chart: Any = patching_figure(patching, n_bootstrap=0)
     assert cells_in(chart)[0].tolist() == [[0.25]]
     assert chart.scale.label == "change of mass"
     assert headline_value(patching_of(ROLES), "kl") == "recovery"
@@ -100,7 +102,7 @@ def test_tracing_has_a_panel_for_each_modality():
         pl.DataFrame(rows, schema=TRACED, orient="row"), pl.DataFrame(schema=PROMPTS), "mlp_out",
         "roles", 2, None, {"text": 0.5}, 10, 3, "resumed", PROVENANCE,
     )  # fmt: skip
-    chart = tracing_figure(tracing, n_bootstrap=0)
+    chart: Any = tracing_figure(tracing, n_bootstrap=0)
     assert [panel.title for panel in chart.panels] == ["text: mlp_out", "speech: mlp_out"]
     text, speech = cells_in(chart)
     assert text[:, 0] == pytest.approx([0.0, 0.4])
@@ -121,7 +123,7 @@ def roles_of(n_heads):
 
 
 def test_roles_of_heads_are_attention_beyond_uniform():
-    chart = head_roles_figure(roles_of(2))
+    chart: Any = head_roles_figure(roles_of(2))
     (cells,) = cells_in(chart)
     assert cells.tolist() == [[-0.25, -0.25], [0.5, -0.25], [-0.25, 0.0]]
     assert chart.panels[0].title == "own units"
@@ -131,7 +133,8 @@ def test_roles_of_heads_are_attention_beyond_uniform():
         "layer: 1", "head: 0", "beyond uniform: 0.5", "95 % interval: [0.5, 0.5]",
         "attention: 0.75, uniform: 0.25", "words: 2",
     ]  # fmt: skip
-    assert head_roles_figure(roles_of(32)).panels[0].heat.text is None
+    chart = head_roles_figure(roles_of(32))
+    assert chart.panels[0].heat.text is None
 
 
 def dose_of(n_random):
@@ -143,7 +146,7 @@ def dose_of(n_random):
 
 
 def test_doses_are_curves_beside_random_vectors():
-    chart = dose_figure(dose_of(3))
+    chart: Any = dose_figure(dose_of(3))
     assert lines_in(chart) == [
         {"vector": ([-1, 0, 2], [-1, 0, 3]), "random": ([-1, 0, 2], [0.5, 0.5, 0.5])}
     ]
@@ -167,7 +170,7 @@ def test_ablations_are_curves_beside_their_controls():
     ]  # fmt: skip
     table = pl.DataFrame(rows, schema=names, orient="row")
     ablation = WordAblation(table, "current", "whole_word", 0, 1, 20, 0, {}, {}, PROVENANCE)
-    chart = word_ablation_figure(ablation)
+    chart: Any = word_ablation_figure(ablation)
     assert lines_in(chart) == [{"word": ([0, 1], [-1, -2]), "random": ([0, 1], [0.0, 0.5])}]
     assert chart.panels[0].title == "tiny, current word"
     with pytest.raises(ValueError, match=r"got metric='mass', expected one of \['units'\]"):
@@ -179,7 +182,7 @@ def test_nodes_are_their_mean_scores():
     from slm_lens.interventions.metrics import logit_difference
 
     found = attribute_nodes(gqa_model(), [whole_pair(), unequal_pair()], logit_difference())
-    chart = nodes_figure(found)
+    chart: Any = nodes_figure(found)
     stream, heads, _ = cells_in(chart)
     table = found.to_frame("roles")
     of_stream = table.filter(kind="resid_pre", layer=1, role="changed")["score"]
@@ -199,7 +202,7 @@ def test_edges_are_a_matrix_of_writers_and_readers():
     from slm_lens.interventions.metrics import logit_difference
 
     found = attribute_edges(gqa_model(), [whole_pair()], logit_difference())
-    chart = edges_figure(found)
+    chart: Any = edges_figure(found)
     (cells,) = cells_in(chart)
     assert (np.isnan(cells) == ~found.graph.edges.numpy()).all()
     assert np.nan_to_num(cells) == pytest.approx(found.mean().numpy())

@@ -130,3 +130,16 @@ def test_pyplot_is_not_touched(by_hand):
     before = "matplotlib.pyplot" in sys.modules
     phases_figure(by_hand).matplotlib()
     assert ("matplotlib.pyplot" in sys.modules) == before
+
+
+@pytest.mark.slow
+def test_a_result_shows_itself_where_only_the_package_was_imported(by_hand, tmp_path):
+    by_hand.write(tmp_path)
+    code = (
+        "import pathlib, sys, slm_lens; phases = slm_lens.read_phases(pathlib.Path(sys.argv[1]));"
+        "assert not any(m.startswith('slm_lens.views') for m in sys.modules);"
+        "print(phases._repr_html_()[:60])"
+    )
+    run = [sys.executable, "-c", code, str(tmp_path)]
+    shown = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+    assert shown.startswith('<iframe class="slm-lens" title="')

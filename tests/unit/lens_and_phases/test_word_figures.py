@@ -1,6 +1,7 @@
 """Figures of word tables and phases: both renderings hold the rows of the tables."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -36,7 +37,7 @@ def by_hand():
 
 
 def test_modality_has_three_measures_of_two_modalities(by_hand):
-    chart = modality_figure([by_hand, phases_of("other")])
+    chart: Any = modality_figure([by_hand, phases_of("other")])
     for lines in lines_in(chart):
         assert len(lines) == 6
         for modality in ("text", "speech"):
@@ -57,7 +58,7 @@ def test_modality_has_three_measures_of_two_modalities(by_hand):
 
 def test_models_are_drawn_over_equal_depth(by_hand):
     short = phases_of("short", n_layers=2)
-    chart = models_figure([by_hand, short])
+    chart: Any = models_figure([by_hand, short])
     current, next_, intervals, mass = lines_in(chart)
     for one in (by_hand, short):
         depth = [layer / one.n_layers for layer in range(one.n_layers + 1)]
@@ -82,7 +83,7 @@ def test_models_are_drawn_over_equal_depth(by_hand):
 
 
 def test_models_without_intervals_or_with_one_name_twice(by_hand):
-    chart = models_figure([phases_of("bare", n_bootstrap=0)])
+    chart: Any = models_figure([phases_of("bare", n_bootstrap=0)])
     assert lines_in(chart)[2] == {}
     for given in ([], [by_hand, by_hand], [phases_of(str(i)) for i in range(7)]):
         with pytest.raises(ValueError, match=r"models_figure: got results of .* 1 to 6 models"):
@@ -92,7 +93,7 @@ def test_models_without_intervals_or_with_one_name_twice(by_hand):
 def test_ranks_are_lines_with_the_first_place_on_top():
     fox = pl.DataFrame({"layer": [0, 1, 2], "rank": [200, None, 1]})
     owl = pl.DataFrame({"layer": [2, 1, 0], "rank": [4, 5, 6]})
-    chart = ranks_figure({"fox": fox, HOSTILE: owl}, label="rank in text")
+    chart: Any = ranks_figure({"fox": fox, HOSTILE: owl}, label="rank in text")
     (lines,) = lines_in(chart)
     assert lines["fox"][1][::2] == [200.0, 1.0]
     assert np.isnan(lines["fox"][1][1])
@@ -109,7 +110,7 @@ def test_ranks_are_lines_with_the_first_place_on_top():
 def test_word_ranks_are_the_table():
     table = word_table(WORDS, n_layers=3)
     table = replace(table, table=table.table.with_columns(word=pl.lit("fox")))
-    chart = word_ranks_figure(table, utterance="b")
+    chart: Any = word_ranks_figure(table, utterance="b")
     current, next_ = cells_in(chart)
     assert pytest.approx(np.array([[9, 1, 3, 9], [9, 9, 9, 30]])) == 10**-current.T
     assert 10 ** -next_.T[0] == pytest.approx([9, 9, 1, 6])
@@ -138,7 +139,7 @@ GRID = pl.DataFrame(
 
 
 def test_a_lens_grid_is_its_table():
-    chart = lens_grid_figure(GRID, n_across=2)
+    chart: Any = lens_grid_figure(GRID, n_across=2)
     (cells,) = cells_in(chart)
     assert cells.tolist() == [[0.25, 0.75], [0.5, 1.0]]
     assert texts_in(chart) == [[[HOSTILE, "line\\nbreak"], ["the", "fox"]]]
@@ -153,7 +154,7 @@ def test_a_lens_grid_is_its_table():
 
 
 def test_long_grids_go_on_below_and_long_tokens_are_cut():
-    chart = lens_grid_figure(GRID, n_across=1)
+    chart: Any = lens_grid_figure(GRID, n_across=1)
     assert [cells.tolist() for cells in cells_in(chart)] == [[[0.25], [0.5]], [[0.75], [1.0]]]
     narrow = pl.concat([GRID.with_columns(word_index=pl.lit(i).cast(pl.Int64)).filter(
         pl.col("word") == "the") for i in range(20)])  # fmt: skip
@@ -165,11 +166,12 @@ def test_long_grids_go_on_below_and_long_tokens_are_cut():
 def test_what_is_no_lens_grid_is_refused():
     with pytest.raises(ValueError, match=r"lens_grid_figure: got the tables \['table'\], without"):
         lens_grid_figure(GRID.drop("token"))
-    for table, options in (
+    cases: list[Any] = [
         (pl.concat([GRID, GRID]), {}),
         (GRID, {"words": range(5, 9)}),
         (GRID, {"n_across": 0}),
-    ):
+    ]
+    for table, options in cases:
         with pytest.raises(ValueError, match=r"expected one row for each word and layer"):
             lens_grid_figure(table, **options)
 
@@ -181,7 +183,7 @@ def test_the_grid_of_a_model_is_drawn_as_its_cells(model, utterances, site, subs
 
     grid = lens_grid(model, utterances[2], policy="whole_word", k=2, n_follow=0)
     of_site = grid.cells[site]
-    chart = lens_grid_figure(grid, site=site, subset=subset, n_across=50)
+    chart: Any = lens_grid_figure(grid, site=site, subset=subset, n_across=50)
     (cells,) = cells_in(chart)
     assert cells == pytest.approx(of_site.top_log_prob[subset][..., 0].exp().numpy())
     (texts,) = texts_in(chart)
@@ -191,6 +193,7 @@ def test_the_grid_of_a_model_is_drawn_as_its_cells(model, utterances, site, subs
             wanted = str(grid.units[token][1]) if is_unit else grid.labels[token]
             assert texts[layer][column] in (wanted, f"{wanted[:2]}…")
     assert chart_of(grid).title == f"Lens grid of {grid.utterance}, {grid.provenance.name}"
-    for options in ({"site": "position"}, {"subset": "speech"}):
+    cases: list[Any] = [{"site": "position"}, {"subset": "speech"}]
+    for options in cases:
         with pytest.raises(ValueError, match=r"lens_grid_figure: got site=.*which hold words"):
             lens_grid_figure(grid, **options)

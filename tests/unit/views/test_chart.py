@@ -35,13 +35,14 @@ def chart_of_cells(**heat) -> Chart:
 
 def test_lines_bands_and_marks_are_the_same_in_both():
     mark = Mark(1.0, 1.25, Ink("next", marker="diamond"), "1.25", is_below=True)
-    chart = chart_of_lines(marks=(mark,))
+    chart: Any = chart_of_lines(marks=(mark,))
     (lines,) = lines_in(chart)
     assert lines["recall"][0] == [0, 1, 2]
     assert lines["recall"][1][::2] == [0.5, 1.5]
     assert np.isnan(lines["recall"][1][1])
     assert marks_in(chart) == [[(1.0, 1.25, "1.25")]]
-    band, line = chart.plotly().data[:2]
+    traces: Any = chart.plotly().data
+    band, line = traces[:2]
     assert list(band.x) == [0, 1, 1, 0]  # no upper end at 2
     assert list(band.y) == [0.1, 1.1, 2.0, 1.0]
     assert band.fillcolor == "rgba(0,114,178,0.15)"
@@ -63,7 +64,7 @@ def test_values_under_the_pointer_have_units_and_intervals():
 
 def test_rules_and_shades_are_the_same_in_both():
     rules = (Rule(1.5, "x", Ink("grey"), "here"), Rule(0.75, "y", Ink("grey", "dotted")))
-    chart = chart_of_lines(rules=rules, shades=(Shade(0.0, 1.0, "middle"),))
+    chart: Any = chart_of_lines(rules=rules, shades=(Shade(0.0, 1.0, "middle"),))
     ax: Any = chart.matplotlib().axes[0]
     upright, level = (line for line in ax.lines if line.get_label() != "recall")
     assert list(upright.get_xdata()) == [1.5, 1.5]
@@ -84,7 +85,7 @@ def test_both_have_the_same_limits():
         (Axis("cost", is_log=True, low=10.0, high=0.01), (10.0, 0.01)),
         (Axis("cost", is_log=True), (0.1 / 21**0.05, 2.1 * 21**0.05)),
     ):
-        chart = Chart(((Panel(layer_axis(2), axis, lines=(LINE,)),),), "t", "d", 3.0, 2.0)
+        chart: Any = Chart(((Panel(layer_axis(2), axis, lines=(LINE,)),),), "t", "d", 3.0, 2.0)
         assert chart.limits(axis, "y") == pytest.approx(wanted)
         assert chart.matplotlib().axes[0].get_ylim() == pytest.approx(wanted)
         shown = chart.plotly().layout.yaxis
@@ -99,9 +100,9 @@ def test_powers_of_ten_are_written_out_in_both():
     for high, wanted in ((200.0, ["1", "10", "100"]), (8.0, ["1", "2", "5"])):
         line = Line("rank", X, np.array([1.0, 2.0, high]), Ink("black"))
         axis = Axis("rank", is_log=True)
-        chart = Chart(((Panel(layer_axis(2), axis, lines=(line,)),),), "t", "d", 3.0, 2.0)
+        chart: Any = Chart(((Panel(layer_axis(2), axis, lines=(line,)),),), "t", "d", 3.0, 2.0)
         low, top = chart.limits(axis, "y")
-        figure = chart.matplotlib()
+        figure: Any = chart.matplotlib()
         ticks = figure.axes[0].get_yticklabels()
         labels = [t.get_text() for t in ticks if low <= t.get_position()[1] <= top]
         assert labels == wanted
@@ -111,7 +112,7 @@ def test_powers_of_ten_are_written_out_in_both():
 
 
 def test_cells_texts_and_frames_are_the_same_in_both():
-    chart = chart_of_cells(text=(("$a$", "none"), (HOSTILE, "d")), frames=((1, 0, "next"),))
+    chart: Any = chart_of_cells(text=(("$a$", "none"), (HOSTILE, "d")), frames=((1, 0, "next"),))
     (cells,) = cells_in(chart)
     assert cells[1].tolist() == [-1.0, 1.0]
     assert np.isnan(cells[0, 1])
@@ -127,7 +128,7 @@ def test_cells_texts_and_frames_are_the_same_in_both():
 
 
 def test_cells_have_the_same_colours_in_both():
-    chart = chart_of_cells()
+    chart: Any = chart_of_cells()
     image = chart.matplotlib().axes[0].images[0]
     stops = chart.plotly().layout.coloraxis.colorscale
     assert len(stops) == 11
@@ -142,8 +143,8 @@ def test_panels_that_hold_one_axis_share_its_labels():
     a, b, c = (
         Panel(x, axis, name, lines=(LINE,)) for name, axis in zip("abc", (y, y, own), strict=True)
     )
-    chart = Chart(((a, b), (c, None)), "t", "d", 3.0, 3.0, row_heights=(2.0, 1.0))
-    figure = chart.matplotlib()
+    chart: Any = Chart(((a, b), (c, None)), "t", "d", 3.0, 3.0, row_heights=(2.0, 1.0))
+    figure: Any = chart.matplotlib()
     assert [ax.get_ylabel() for ax in figure.axes] == ["y", "", "own"]
     assert [ax.get_xlabel() for ax in figure.axes] == ["", "x", "x"]
     layout = chart.plotly().layout
@@ -155,19 +156,19 @@ def test_panels_that_hold_one_axis_share_its_labels():
 
 def test_keys_stand_above_and_below():
     inks = {"one": Ink("text"), HOSTILE: Ink("speech", "dotted")}
-    chart = replace(chart_of_lines(), keys=(Key(inks), Key({"three": Ink("black")}, "below")))
+    chart: Any = replace(chart_of_lines(), keys=(Key(inks), Key({"three": Ink("black")}, "below")))
     assert keys_in(chart) == [["one", HOSTILE], ["three"]]
     layout = chart.plotly().layout
     assert (layout.legend.yanchor, layout.legend2.yanchor) == ("top", "bottom")
-    inside = Chart(((replace(chart.panels[0], key=inks),),), "t", "d", 3.0, 2.0)
+    inside: Any = Chart(((replace(chart.panels[0], key=inks),),), "t", "d", 3.0, 2.0)
     (ax,) = inside.matplotlib().axes
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", HOSTILE]
     assert inside.plotly().layout.legend11.xanchor == "right"
 
 
 def test_nothing_hostile_reaches_plotly_as_html():
-    chart = chart_of_cells(text=((HOSTILE,) * 2,) * 2, details=((HOSTILE,) * 2,) * 2)
-    figure = chart.plotly()
+    chart: Any = chart_of_cells(text=((HOSTILE,) * 2,) * 2, details=((HOSTILE,) * 2,) * 2)
+    figure: Any = chart.plotly()
     texts = [figure.data[0].text, figure.data[0].hovertext, figure.layout.xaxis.ticktext]
     texts.append([a.text for a in figure.layout.annotations])
     assert "<img" not in repr(texts)
@@ -176,18 +177,18 @@ def test_nothing_hostile_reaches_plotly_as_html():
 
 def test_a_style_holds_for_both():
     style = Style(size_pt=9.0, colours={**Style().colours, "current": "#123456"})
-    chart = chart_of_lines()
+    chart: Any = chart_of_lines()
     ax: Any = chart.matplotlib(style=style).axes[0]
     assert ax.xaxis.label.get_fontsize() == 9.0
     assert ax.lines[0].get_color() == "#123456"
-    figure = chart.plotly(style=style)
+    figure: Any = chart.plotly(style=style)
     assert figure.layout.xaxis.title.font.size == 18.0  # two pixels for a point
     assert figure.data[1].line.color == "#123456"
     assert (figure.layout.width, figure.layout.height) == (3.35 * 144, 2.0 * 144)
 
 
 def test_a_view_is_what_plotly_draws():
-    chart = chart_of_cells()
+    chart: Any = chart_of_cells()
     view = chart.view()
     assert (view.kind, view.scripts, view.title) == ("chart", ("plotly",), HOSTILE)
     assert view.data == json.loads(chart.plotly().to_json() or "")
@@ -198,7 +199,7 @@ def test_a_view_is_what_plotly_draws():
 def test_saved_as_it_is_or_drawn_and_changed(tmp_path):
     png, svg = save_figure(chart_of_lines(), tmp_path / "new" / "a.b")
     assert (png.name, svg.name) == ("a.b.png", "a.b.svg")
-    figure = chart_of_lines().matplotlib()
+    figure: Any = chart_of_lines().matplotlib()
     figure.axes[0].set_title("mine")
     _, svg = save_figure(figure, tmp_path / "changed")
     assert ">mine</text>" in svg.read_text()

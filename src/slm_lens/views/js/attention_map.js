@@ -52,7 +52,7 @@ Object.assign(slmLens, (() => {
     }
     const groupAt = (i) => (state.byWord ? i : groupOf[i]);
 
-    // Names of words along one side, where there is room: [name, middle, start] in pixels.
+    // Names of words along one side, where there is room: [name, middle in pixels, kind].
     function ticks(shownAt, step) {
       const found = [];
       let free = -Infinity;
@@ -62,7 +62,7 @@ Object.assign(slmLens, (() => {
         while (end < shownAt.length && groupAt(shownAt[end]) === group) end++;
         const middle = (i + end) / 2 * step;
         if (middle - free >= 11) {
-          found.push([nameOfGroup(group), middle]);
+          found.push([nameOfGroup(group), middle, groups[group].kind]);
           free = middle;
         }
         i = end;
@@ -76,15 +76,21 @@ Object.assign(slmLens, (() => {
         while (short.length > 1 && drawing.measureText(short).width > width) short = short.slice(0, -1);
         return short === text ? text : `${short.slice(0, -1)}…`;
       };
-      drawing.fillStyle = slmLens.variable("--ink");
-      drawing.font = "11px system-ui, sans-serif";
+      // As in the strip: words in the colour of their modality, markers slanted.
+      const pen = (kind) => {
+        const isWord = kind === "speech" || kind === "text";
+        drawing.fillStyle = slmLens.variable(isWord ? `--${kind}-ink` : "--muted");
+        drawing.font = `${isWord ? "" : "italic "}11px system-ui, sans-serif`;
+      };
       drawing.textBaseline = "middle";
       drawing.textAlign = "right";
-      for (const [text, middle] of ticks(rows, stepY)) {
+      for (const [text, middle, kind] of ticks(rows, stepY)) {
+        pen(kind);
         drawing.fillText(cut(text, LEFT - 22), LEFT - 5, TOP + middle);
       }
       drawing.textAlign = "left";
-      for (const [text, middle] of ticks(columns, stepX)) {
+      for (const [text, middle, kind] of ticks(columns, stepX)) {
+        pen(kind);
         drawing.save();
         drawing.translate(LEFT + middle, TOP - 5);
         drawing.rotate(-Math.PI / 2);
@@ -92,6 +98,7 @@ Object.assign(slmLens, (() => {
         drawing.restore();
       }
       drawing.fillStyle = slmLens.variable("--muted");
+      drawing.font = "11px system-ui, sans-serif";
       drawing.textAlign = "center";
       drawing.fillText("is read", LEFT + side / 2, 8);
       drawing.save();
