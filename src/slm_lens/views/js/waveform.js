@@ -73,6 +73,9 @@ slmLens.register("waveform", (root, data, context) => {
     event.preventDefault();
     player.toggle();
   });
+  root.addEventListener("keyup", (event) => {
+    if (event.key === " ") event.preventDefault();  // Firefox clicks a button when space is let go
+  });
 
   root.addEventListener("slm-lens-leave", () => player.stop());
   context.onPlay((start_s, end_s) => player.play(start_s, end_s));
