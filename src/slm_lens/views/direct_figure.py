@@ -29,6 +29,8 @@ def direct_figure(attribution: DirectAttribution) -> Chart:
     table = attribution.to_frame()
     means = table.group_by("kind", "layer", "head", maintain_order=True).agg(pl.mean("score"))
     inside = means.drop_nulls("layer").with_columns(part=column)
+    if not (inside.filter(part=_ATTN_BIAS)["score"] != 0).any():  # most models have none
+        inside = inside.filter(pl.col("part") != _ATTN_BIAS)
     outside = means.filter(pl.col("layer").is_null())
     heads = [str(h) for h in range(1 + max(p.head or 0 for p in attribution.parts))]
     parts = [p for p in (*heads, _ATTN_BIAS, _MLP) if p in set(inside["part"])]
