@@ -70,7 +70,7 @@ def _reading(bench: Workbench, events: Events, example: str) -> list[tuple[Any, 
             with gr.Row():
                 text = gr.Textbox(
                     example, label=f"Sentence (up to {limits.max_characters} characters)",
-                    lines=2, max_lines=4, scale=4, elem_id="sentence",
+                    lines=2, max_lines=4, scale=4, min_width=280, elem_id="sentence",
                 )  # fmt: skip
                 voice = gr.Dropdown(
                     list(VOICES), value=VOICES[0], label="Voice of espeak-ng", scale=1

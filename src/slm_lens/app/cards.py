@@ -25,17 +25,20 @@ CSS = """
 .slm-card p {margin: 4px 0}
 .slm-card audio {width: 100%; max-width: 420px; height: 36px; display: block; margin: 6px 0}
 .slm-words span {display: inline-block; margin: 0 .45em .2em 0}
-.slm-words small, .slm-note {opacity: .8; font-size: .85rem}
+.slm-words small, .slm-note {opacity: .85; font-size: .85rem}
 .slm-units {font-variant-numeric: tabular-nums; overflow-wrap: anywhere}
 .slm-units b {font-weight: 600}
-.slm-heat {border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem}
-.slm-heat th {font-weight: 500; padding: 3px 6px; text-align: center; white-space: nowrap}
-.slm-heat td {padding: 4px 7px; text-align: right; min-width: 3.2em}
+.slm-card .slm-heat {border-collapse: collapse; font-variant-numeric: tabular-nums;
+  font-size: .85rem; width: auto}
+.slm-card .slm-heat :is(th, td) {border: 1px solid #8884; padding: 3px 7px}
+.slm-card .slm-heat th {font-weight: 500; text-align: center; white-space: nowrap}
+.slm-card .slm-heat td {text-align: right; min-width: 3.2em}
 .slm-error {border-color: #c0392b; border-left-width: 6px}
 .slm-progress progress {width: 12em; vertical-align: middle}
 iframe.slm-lens {width: 100%; border: 0}
-@media (max-width: 500px) {.gradio-container .main.app, main.app {padding: 8px !important}}
+.dark {--color-accent: #56b4e9}
 @media (min-width: 700px) {.slm-pair {display: grid; grid-template-columns: 1fr 1fr; gap: 10px}}
+@media (max-width: 500px) {.html-container {padding: 4px 2px !important}}
 """
 _BROWN, _GREEN = (140, 81, 10), (1, 102, 94)
 NOT_A_VOICE = (
@@ -134,8 +137,8 @@ def patching_card(
         f"after the sentence, {corrupted:.2f} after the one with the other word. Each cell: the "
         f"share of this difference that is {share} when {escape(patching.table['kind'][0])} of "
         f"that block (upwards) at that word is taken from the other run.</p>"
-        f'<table class="slm-heat"><caption class="slm-note">{len(places)} words, {kind} one by '
-        f'one</caption><thead><tr><th scope="col">block</th>{head}</tr></thead>'
+        f'<p class="slm-note">{len(places)} words, {kind} one by one.</p>'
+        f'<table class="slm-heat"><thead><tr><th scope="col">block</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
