@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "load": ("load.py",),
     "patching": ("patching.py",),
     "attribution": ("attribution.py",),
+    "attention_views": ("attention_views.py",),
 }
 PACKAGES = ("torch", "transformers", "transformer-lens", "numpy")
 

@@ -126,6 +126,7 @@ if TYPE_CHECKING:
     from slm_lens.studies.exploration import ClipAudio, Exploration
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.studies.steer_pairs import steer_pairs
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
     from slm_lens.views.activations import activations
     from slm_lens.views.attention import attention_heads
@@ -133,11 +134,7 @@ if TYPE_CHECKING:
     from slm_lens.views.chart import Chart, save_figure
     from slm_lens.views.coloured_tokens import ablated_tokens, attributed_tokens, coloured_tokens
     from slm_lens.views.dose_figure import dose_figure
-    from slm_lens.views.effects_figure import (
-        effects_curves,
-        effects_heat_map,
-        word_ablation_figure,
-    )
+    from slm_lens.views.effects_figure import effects_curves, effects_heat_map, word_ablation_figure
     from slm_lens.views.head_roles_figure import head_roles_figure
     from slm_lens.views.lens_figure import lens_figure
     from slm_lens.views.lens_grid_figure import lens_grid_figure
@@ -319,6 +316,7 @@ _MODULE_OF = {
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
+    "steer_pairs": "studies.steer_pairs",
     "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering",
     "study_phases": "studies.phase_study",
@@ -504,6 +502,7 @@ __all__ = [
     "sites",
     "specimen_files",
     "speech_tokens",
+    "steer_pairs",
     "steer_prompt",
     "steered",
     "study_phases",

@@ -71,7 +71,7 @@ def test_bytes_hold_attention_as_closely_as_is_said():
 def test_words_are_means_of_sums_and_rows_still_sum_to_one(browser_page):
     values = patterns()
     page = browser_page.open(view(values))
-    page.get_by_label("map of").select_option("words")
+    page.get_by_label("map of", exact=True).select_option("words")
     # marker | the | HOSTILE | (no word) | marker | fox | a<b | special; "uh" has no position
     spans = [(0, 1), (1, 3), (3, 6), (6, 7), (7, 8), (8, 9), (9, 12), (12, 13)]
     exact = np.array([[values[0, 0, a:b, c:d].sum() / (b - a) for c, d in spans] for a, b in spans])
@@ -100,7 +100,7 @@ def test_one_modality_reading_another_is_those_rows_and_columns(
 ):
     values = patterns(causal=False)
     page = browser_page.open(view(values))
-    page.get_by_label("show").select_option(choice)
+    page.get_by_label("show", exact=True).select_option(choice)
     canvas = page.locator(".map")
     assert canvas.get_attribute("data-rows") == str(len(rows))
     assert canvas.get_attribute("data-columns") == str(len(columns))

@@ -21,7 +21,7 @@ def test_its_script_is_on_a_page_once_and_it_draws_every_head(browser_page):
     from slm_lens.views.page import Page
 
     shown = Page([view(layers=[6]), view(layers=[7])])
-    assert shown.html().count("var CircuitsVis=") == 1
+    assert shown.html().count('data-library="circuitsvis"') == 1
     page = browser_page.open(shown)
     page.locator("#view-1 canvas").nth(2).wait_for()
     for number, layer in ((0, 6), (1, 7)):

@@ -26,7 +26,7 @@ def cells(ax):
 
 
 def test_cells_are_rows_and_all_panels_share_a_scale_around_zero():
-    figure = effects_heat_map({"a": ONE, "b": OTHER}, label="recovery")
+    figure = effects_heat_map({"a": ONE, "b": OTHER}, label="recovery").matplotlib()
     a, b, bar = figure.axes
     assert cells(a).tolist() == [[0.0, 1.0, -0.5], [0.25, 0.0, 2.0]]
     assert cells(b).tolist() == [[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]
@@ -38,23 +38,27 @@ def test_cells_are_rows_and_all_panels_share_a_scale_around_zero():
 
 def test_places_can_be_chosen_and_what_is_missing_stays_empty():
     some = ONE.filter(~((pl.col("layer") == 1) & (pl.col("role") == "end")))
-    (ax, _) = effects_heat_map({"a": some}, places=["end", "changed"]).axes
+    (ax, _) = effects_heat_map({"a": some}, places=["end", "changed"]).matplotlib().axes
     assert np.isnan(cells(ax)[1, 0])
     assert cells(ax)[:, 1].tolist() == [1.0, 0.0]
 
 
 def test_panels_go_into_rows():
-    figure = effects_heat_map(dict.fromkeys("abc", ONE), n_columns=2)
-    assert [ax.get_visible() for ax in figure.axes] == [True, True, True, False, True]
+    chart = effects_heat_map(dict.fromkeys("abc", ONE), n_columns=2)
+    assert [[panel and panel.title for panel in row] for row in chart.rows] == [
+        ["a", "b"],
+        ["c", None],
+    ]
+    assert [ax.get_title() for ax in chart.matplotlib().axes] == ["a", "b", "c", ""]
 
 
 def test_curves_are_rows_with_their_bands():
     rows = ONE.filter(role="changed").with_columns(
         low=pl.col("estimate") - 0.1, high=pl.col("estimate") + 0.2
     )
-    figure = effects_curves({"speech": {"word": rows, "random": rows}}, label="nats")
+    figure = effects_curves({"speech": {"word": rows, "random": rows}}, label="nats").matplotlib()
     ax: Any = figure.axes[0]
-    level, word, _ = ax.lines
+    word, _, level = ax.lines
     assert list(level.get_ydata()) == [0.0, 0.0]
     assert list(word.get_ydata()) == [1.0, 0.0]
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["word", "random"]
@@ -65,7 +69,7 @@ def test_curves_are_rows_with_their_bands():
 
 def test_panels_of_different_curves_have_their_own_keys():
     rows = ONE.filter(role="end").with_columns(low=None, high=None)
-    figure = effects_curves({"x": {"a": rows}, "y": {"b": rows}})
+    figure = effects_curves({"x": {"a": rows}, "y": {"b": rows}}).matplotlib()
     keys = [ax.get_legend() for ax in figure.axes]
     assert [[t.get_text() for t in key.get_texts()] for key in keys if key] == [["a"], ["b"]]
     assert not figure.legends

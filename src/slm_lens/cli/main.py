@@ -5,6 +5,7 @@ import os
 import typer
 
 from slm_lens.cli import (
+    continue_prompt,
     convert,
     encode,
     families,
@@ -32,6 +33,7 @@ app.command("phases")(with_options(phases.phases, dtype=Dtype.float32))
 app.command("patch")(with_options(patch.patch, dtype=Dtype.float32))
 app.command("trace")(with_options(trace.trace, dtype=Dtype.float32))
 app.command("steer")(with_options(steer.steer, dtype=Dtype.float32))
+app.command("continue")(with_options(continue_prompt.continue_prompt, dtype=Dtype.float32))
 app.command("app")(with_options(serve_app.serve_app, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
 app.command("report")(report.report)

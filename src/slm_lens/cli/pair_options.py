@@ -162,3 +162,22 @@ def numbers(option: str, given: str | None) -> list[int] | None:
             )
         found += range(int(first), int(last if dash else first) + 1)
     return found
+
+
+def decimals(option: str, given: str) -> list[float]:
+    """Numbers as one writes them: ``0,0.5,-1``.
+
+    Args:
+        option: the option, for the message.
+        given: what was written.
+
+    Returns:
+        The numbers, in the order written.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+    try:
+        return [float(part) for part in given.split(",")]
+    except ValueError:
+        raise ValueError(f"{option}: got {given!r}, expected numbers such as 0,0.5,1.") from None

@@ -1,74 +1,83 @@
-"""``slm-lens steer``: continue a prompt with a vector added to the residual stream."""
+"""``slm-lens steer``: dose and response of a direction, for pairs of runs."""
 
-from pathlib import Path
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from slm_lens.cli.model_options import ModelName, ModelOptions
-from slm_lens.cli.pair_options import Modality
+from slm_lens.cli.pair_options import PairOptions, PairsName, decimals, numbers
+from slm_lens.cli.patch import Layers, Memory, MetricName, Out, Progress, metrics_of
+
+
+class SteeredBy(StrEnum):
+    """What is added."""
+
+    answers = "answers"
+    difference = "difference"
+
+
+class SteeredRole(StrEnum):
+    """Where it is added."""
+
+    start = "start"
+    before = "before"
+    changed = "changed"
+    after = "after"
+    end = "end"
 
 
 def steer(
     model: ModelName,
-    prompt: Annotated[str, typer.Argument(help="Text, or with --audio a sound file.")],
-    toward: Annotated[str, typer.Option(help="'text', 'speech', or a word.")],
-    layer: Annotated[int, typer.Option(min=0, help="Block of the vector.")],
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for table and facts.")],
+    pairs: PairsName,
+    out: Out,
     options: ModelOptions,
-    audio: Annotated[bool, typer.Option("--audio", help="The prompt is a sound file.")] = False,
-    away: Annotated[
-        str | None, typer.Option(help="'text', 'speech', or a word: taken off the vector.")
+    pair_options: PairOptions,
+    vector: Annotated[
+        SteeredBy,
+        typer.Option(help="answers: from foil to answer; difference: clean less corrupted states "
+                     "of the other pairs."),
+    ] = SteeredBy.answers,
+    role: Annotated[
+        SteeredRole, typer.Option(help="Where in the corrupted run it is added.")
+    ] = SteeredRole.changed,
+    strengths: Annotated[
+        str, typer.Option(help="Lengths of the states, such as 0,0.5,1; negative ones steer away.")
+    ] = "-1,-0.5,0.5,1",
+    metric: Annotated[
+        list[MetricName] | None,
+        typer.Option(help="What is measured; may be given several times. [default: "
+                     "logit_difference]", show_default=False),
     ] = None,
     before: Annotated[
         bool, typer.Option("--before", help="Add it before the block, not after it.")
     ] = False,
-    strengths: Annotated[
-        str, typer.Option(help="Lengths of the states, such as 0,0.5,1; negative ones steer away.")
-    ] = "0,0.5,1",
-    start: Annotated[
-        int | None, typer.Option(min=0, help="First position steered; else the prompt's last.")
-    ] = None,
-    decay: Annotated[
-        int | None, typer.Option(min=1, help="Positions over which the vector fades.")
-    ] = None,
-    continue_in: Annotated[
-        Modality | None, typer.Option(help="Announce this modality after the prompt.")
-    ] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 20,
-    temperature: Annotated[
-        float, typer.Option(min=0, help="0 takes the likeliest token; above 0 samples.")
-    ] = 0.0,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
-) -> None:
-    """Continue a prompt with a direction added, by how strongly."""
-    from slm_lens.report.steering_report import report_steering
-    from slm_lens.sequence.utterance import Utterance
-    from slm_lens.studies.steer_prompt import steer_prompt
+    layers: Layers = None,
+    random: Annotated[int, typer.Option(min=0, help="Random vectors beside it.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed of the random vectors.")] = 0,
+    memory_mb: Memory = 256.0,
+    progress: Progress = True,
+) -> None:  # fmt: skip
+    """Add a direction to the corrupted runs of pairs: how much of it does how much?"""
+    from slm_lens.report.effects_report import report_dose_response
+    from slm_lens.studies.steer_pairs import steer_pairs
 
-    wanted = _strengths(strengths)
+    chosen = metrics_of(metric or [MetricName.logit_difference])
+    wanted, at_layers = decimals("--strengths", strengths), numbers("--layers", layers)
     slm = options.load(model)
-    announced = None if continue_in is None else continue_in.value
-    read = slm.sequence_from_audio if audio else slm.sequence_from_text
-    steered = steer_prompt(
+    found, counted = pair_options.load(slm, pairs)
+    response = steer_pairs(
         slm,
-        Utterance(prompt, read(prompt, continue_in=announced)),
-        toward,
+        found,
         wanted,
-        layer=layer,
-        away=away,
+        vector=vector.value,
+        role=role.value,
         kind="resid_pre" if before else "resid_post",
-        start=start,
-        decay=decay,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
+        layers=at_layers,
+        metrics={m.name: m for m in chosen},
+        n_random=random,
         seed=seed,
+        memory_mb=memory_mb,
+        progress=progress,
     )
-    report_steering(steered, out)
-
-
-def _strengths(given: str) -> list[float]:
-    try:
-        return [float(part) for part in given.split(",")]
-    except ValueError:
-        raise ValueError(f"--strengths: got {given!r}, expected numbers such as 0,0.5,1.") from None
+    report_dose_response(response, f"{vector.value} at {role.value}; {counted}", out)

@@ -8,7 +8,8 @@ Source: dose and response as in Chang et al. 2026, arXiv:2606.11386; the random 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._atomic import write_atomically
+from slm_lens._console import step_progress
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.directions import random_directions
 from slm_lens.interventions.measured_run import (
@@ -33,6 +36,7 @@ from slm_lens.interventions.site import Site, sites
 from slm_lens.interventions.steering import Schedule, Steering, check_width, constant
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
+from slm_lens.model._facts import read_facts, require_provenance, write_facts
 from slm_lens.model.provenance import Provenance
 
 StreamKind = Literal["resid_pre", "resid_post"]
@@ -96,6 +100,49 @@ class DoseResponse(Pictured):
             schema_overrides={"draw": pl.Int64},
         )
 
+    def write(self, folder: Path) -> None:
+        """Write ``dose_response.parquet`` (every measurement) and ``dose_response.json``.
+
+        Each file appears in full or not at all, also after Ctrl-C.
+
+        Args:
+            folder: made if needed; earlier files are replaced.
+
+        Raises:
+            ValueError: the result knows no provenance.
+        """  # noqa: DOC502 (raised by require_provenance)
+        require_provenance(self.provenance, "DoseResponse.write")
+        write_atomically(folder / "dose_response.parquet", self.to_frame().write_parquet)
+        write_facts(folder / "dose_response.json", {name: self.__dict__[name] for name in _FACTS})
+
+    @classmethod
+    def read(cls, folder: Path) -> "DoseResponse":
+        """Read what `write` wrote.
+
+        Args:
+            folder: where it was written.
+
+        Returns:
+            An equal result.
+
+        Raises:
+            LookupError: the folder holds no such result.
+            ValueError: it was written by another version.
+        """  # noqa: DOC502 (raised by read_facts)
+        facts = read_facts(folder, "dose_response", _FACTS, reader="DoseResponse.read")
+        facts["sites"] = tuple(Site(**site) for site in facts["sites"])
+        facts |= {name: tuple(facts[name]) for name in ("metrics", "runs", "strengths")}
+        axes = [len(facts[name]) for name in ("metrics", "runs", "sites", "strengths")]
+        table = pl.read_parquet(folder / "dose_response.parquet")  # in the order of to_frame
+        values = torch.tensor(table["value"].to_list()).view(*axes, -1)
+        baseline = torch.tensor(table["baseline"].to_list()).view(*axes, -1)[:, :, 0, 0, 0]
+        return cls(
+            values=values[..., 0].contiguous(),
+            control=values[..., 1:].contiguous(),
+            baseline=baseline,
+            **facts,
+        )
+
     def curves(self) -> pl.DataFrame:
         """Mean effects over runs.
 
@@ -128,13 +175,14 @@ class DoseResponse(Pictured):
         )
 
 
+_FACTS = [f.name for f in fields(DoseResponse) if f.name not in ("values", "control", "baseline")]
 _COLUMNS = ("effect", "low", "high", "control", "control_low", "control_high")
 
 
 def dose_response(
     model: LensModel,
     runs: Sequence[MeasuredRun],
-    vector: Float[Tensor, "*layer d_model"],
+    vector: Float[Tensor, "*run_layer d_model"],
     strengths: Sequence[float],
     metrics: Mapping[str, Metric],
     *,
@@ -145,6 +193,7 @@ def dose_response(
     n_bootstrap: int = 1000,
     seed: int = 0,
     memory_mb: float = 256.0,
+    progress: bool = True,
 ) -> DoseResponse:
     """Metrics by how much of a vector is added, at each layer.
 
@@ -152,7 +201,7 @@ def dose_response(
         model: the model, in evaluation mode.
         runs: what is steered, each with its span.
         vector: what is added; or one vector for each of `layers`, such as
-            ``contrast(...).vectors[1:]`` for ``resid_post`` of all.
+            ``contrast(...).vectors[1:]`` for ``resid_post`` of all; or for each run such a stack.
         strengths: how often it is added; negative ones take it away.
         metrics: what is measured, by the names that tables are to have.
         kind: before or after the block.
@@ -162,6 +211,7 @@ def dose_response(
         n_bootstrap: resamples of runs in intervals.
         seed: seed of the random vectors and the resamples.
         memory_mb: as in `PatchedRuns`.
+        progress: show a progress bar on a terminal.
 
     Returns:
         The metrics.
@@ -176,23 +226,26 @@ def dose_response(
     _check_options(strengths, n_random)
     check_width(vector, model, "dose_response")
     at = sites(model, kind, layers=layers)
-    vectors = _directions(vector, len(at), n_random, seed)
+    vectors = _directions(vector, (len(runs), len(at)), n_random, seed)
     lens = LogitLens(model)
     values, baselines, provenance = [], [], None
-    for run in runs:
-        engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
-        meter = Meter(lens, run, metrics, engine.states[-1])
-        of_layers = []
-        for site, of_site in zip(at, vectors, strict=True):  # to hold the states of one alone
-            steerings = [
-                Steering(site, v, s, run.span, schedule) for s in strengths for v in of_site
-            ]
-            cells = [[_steered_patch(engine, run, steering)] for steering in steerings]
-            of_layers.append(meter.measure(engine, cells))
-        shape = (len(at), len(strengths), 1 + n_random, len(metrics))
-        values.append(torch.cat(of_layers).view(shape))
-        provenance = provenance_of_runs(model, engine)
-        baselines.append(meter.baseline)
+    with step_progress("steering", len(runs), shown=progress) as show:
+        for done, (run, of_run) in enumerate(zip(runs, vectors, strict=True)):
+            show(done, run.name)
+            engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
+            meter = Meter(lens, run, metrics, engine.states[-1])
+            of_layers = []
+            for site, of_site in zip(at, of_run, strict=True):  # to hold the states of one alone
+                steerings = [
+                    Steering(site, v, s, run.span, schedule) for s in strengths for v in of_site
+                ]
+                cells = [[_steered_patch(engine, run, steering)] for steering in steerings]
+                of_layers.append(meter.measure(engine, cells))
+            shape = (len(at), len(strengths), 1 + n_random, len(metrics))
+            values.append(torch.cat(of_layers).view(shape))
+            provenance = provenance_of_runs(model, engine)
+            baselines.append(meter.baseline)
+        show(len(runs), "")
     measured = torch.stack(values, 1).permute(4, 1, 0, 2, 3)  # metric, run, layer, strength, draw
     return DoseResponse(
         values=measured[..., 0].contiguous(),
@@ -221,17 +274,19 @@ def _check_options(strengths: Sequence[float], n_random: int) -> None:
 
 
 def _directions(
-    vector: Tensor, n_layers: int, n_random: int, seed: int
-) -> Float[Tensor, "layer direction d_model"]:
-    """The vector of each layer, and behind it random ones of its norm."""
-    if vector.ndim > 2 or (vector.ndim == 2 and len(vector) != n_layers):
+    vector: Tensor, wanted: tuple[int, int], n_random: int, seed: int
+) -> Float[Tensor, "run layer direction d_model"]:
+    """The vector of each run and layer, and behind it random ones of its norm."""
+    n_runs, n_layers = wanted
+    if tuple(vector.shape[:-1]) not in ((), (n_layers,), wanted):
         raise ValueError(
-            f"dose_response: got vectors of shape {tuple(vector.shape)} for {n_layers} layers, "
-            "expected [d_model], or one row for each layer."
+            f"dose_response: got vectors of shape {tuple(vector.shape)} for {n_runs} runs and "
+            f"{n_layers} layers, expected [d_model], or one row for each layer, or for each run "
+            "and layer."
         )
-    true = vector.detach().float().cpu().expand(n_layers, -1)[:, None]
+    true = vector.detach().float().cpu().expand(n_runs, n_layers, -1)[:, :, None]
     drawn = random_directions(n_random, vector.shape[-1], length=1.0, seed=seed)
-    return torch.cat([true, drawn * true.norm(dim=-1, keepdim=True)], 1)
+    return torch.cat([true, drawn * true.norm(dim=-1, keepdim=True)], 2)
 
 
 def _steered_patch(engine: PatchedRuns, run: MeasuredRun, steering: Steering) -> Patch:

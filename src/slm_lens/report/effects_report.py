@@ -9,10 +9,12 @@ import polars as pl
 from rich.table import Table
 
 from slm_lens._console import make_console
+from slm_lens.interventions.dose_response import DoseResponse
 from slm_lens.interventions.patching_result import Patching
 from slm_lens.interventions.tracing_result import Tracing
 from slm_lens.model.provenance import Provenance
 from slm_lens.views.chart import save_figure
+from slm_lens.views.dose_figure import dose_figure
 from slm_lens.views.effects_figure import effects_heat_map
 from slm_lens.views.sweeps_figure import headline_value
 
@@ -86,6 +88,57 @@ def report_tracing(tracing: Tracing, counted: str, out: Path) -> None:
     )
     files = ["tracing.parquet", "tracing.json"]
     _report(panels, title, tracing.provenance, tracing.engine, "prompts", out, files)
+
+
+def report_dose_response(response: DoseResponse, counted: str, out: Path) -> None:
+    """Write what was steered, and print its means over pairs.
+
+    Args:
+        response: the result.
+        counted: what was added where, and how many pairs there are, in words.
+        out: gets ``dose_response.parquet``, ``dose_response.json``, and for each metric
+            ``dose_response_{metric}.png`` and ``.svg``.
+    """
+    response.write(out)
+    assert response.provenance is not None  # without it nothing was written
+    files = ["dose_response.parquet", "dose_response.json"]
+    curves = response.curves()
+    console = make_console()
+    console.print(f"{response.provenance.name}: {counted}", soft_wrap=True)
+    console.print(response.provenance.in_words(), soft_wrap=True)
+    for name in response.metrics:
+        of_metric = curves.filter(metric=name)
+        console.print(f"\nchange of {name}", soft_wrap=True)
+        console.print(dose_table(of_metric))
+        save_figure(dose_figure(response, metric=name), out / f"dose_response_{name}")
+        files += [f"dose_response_{name}.png", f"dose_response_{name}.svg"]
+    console.print(
+        f"Mean over {len(response.runs)} pairs [95 % interval]; in brackets random vectors of the "
+        "same norm. Strength 1 is the length of the mean state.",
+        soft_wrap=True,
+    )
+    console.print(f"Wrote {out}/{', '.join(files)}.", soft_wrap=True)
+
+
+def dose_table(curves: pl.DataFrame) -> Table:
+    """Effects of one metric, layers down and strengths across.
+
+    Args:
+        curves: rows of `DoseResponse.curves` of one metric.
+
+    Returns:
+        A table for the terminal.
+    """
+    strengths = curves["strength"].unique(maintain_order=True).to_list()
+    table = Table("layer", *(f"strength {s:g}" for s in strengths))
+    for (layer,), group in curves.group_by("layer", maintain_order=True):
+        cells = []
+        for row in group.iter_rows(named=True):
+            control = "" if row["control"] is None else f" ({row['control']:.3f})"
+            spread = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+            cells.append(f"{row['effect']:.3f}{spread}{control}")
+        table.add_row(str(layer), *cells)
+    return table
 
 
 def effects_table(summary: pl.DataFrame) -> Table:

@@ -1,5 +1,7 @@
 """Scripts and stylesheets of views, from this package and from the packages that ship one."""
 
+import base64
+import gzip
 import re
 from functools import cache
 from importlib.resources import files
@@ -49,6 +51,26 @@ def script_text(name: str) -> str:
         here = sorted(p.name.removesuffix(".js") for p in (_ROOM / "js").iterdir())
         raise LookupError(f"View: got the script {name!r}, expected one of {[*_FOREIGN, *here]}.")
     return _inside_script(path.read_text("utf-8"))
+
+
+@cache
+def script_element(name: str) -> str:
+    """One script, as an element of a page; libraries of other packages come compressed.
+
+    Args:
+        name: as in `script_text`.
+
+    Returns:
+        The element. What is compressed is run by ``slmLens.start``, before anything is drawn.
+
+    Raises:
+        LookupError: there is no such script.
+    """  # noqa: DOC502 (raised by script_text)
+    text = script_text(name)
+    if name not in _FOREIGN:
+        return f"<script>\n{text}\n</script>\n"
+    packed = base64.b64encode(gzip.compress(text.encode("utf-8"), mtime=0)).decode("ascii")
+    return f'<script type="application/gzip" data-library="{name}">{packed}</script>\n'
 
 
 @cache

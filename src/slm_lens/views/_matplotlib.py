@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slm_lens._atomic import write_atomically
-from slm_lens.views.chart import Axis, Chart, HeatMap, Key, Line, Mark, Panel, Rule, Scale, Shade
+from slm_lens.views.chart import Chart, Key, Scale
+from slm_lens.views.panel import Axis, HeatMap, Line, Mark, Panel, Rule, Shade
 from slm_lens.views.style import Dash, Ink, Marker, Style
 
 if TYPE_CHECKING:
@@ -127,10 +128,13 @@ def _draw_panel(ax: "Axes", panel: Panel, chart: Chart, style: Style) -> list[An
     if panel.key:
         handles = [_handle(name, ink, style) for name, ink in panel.key.items()]
         ax.legend(handles=handles, frameon=False, handlelength=2.4, labelspacing=0.3)
-    if panel.heat is None:
-        ax.margins(x=0.03)
-    _scale_axis(ax, "x", panel.x, chart.extent(panel.x, "x"))
-    _scale_axis(ax, "y", panel.y, chart.extent(panel.y, "y"))
+    _scale_axis(ax, "x", panel.x, chart.limits(panel.x, "x"))
+    _scale_axis(ax, "y", panel.y, chart.limits(panel.y, "y"))
+    if chart.is_slanted(panel, style):
+        ax.tick_params(axis="x", rotation=30)
+        for text in ax.get_xticklabels():
+            text.set_horizontalalignment("right")
+            text.set_rotation_mode("anchor")
     for shade in panel.shades:
         _draw_shade(ax, shade, style)
     for rule in panel.rules:
@@ -138,30 +142,19 @@ def _draw_panel(ax: "Axes", panel: Panel, chart: Chart, style: Style) -> list[An
     return images
 
 
-def _scale_axis(ax: "Axes", which: str, axis: Axis, extent: tuple[float, float]) -> None:
+def _scale_axis(ax: "Axes", which: str, axis: Axis, limits: tuple[float, float]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
     of = getattr(ax, f"{which}axis")
     if axis.is_log:
-        is_short = extent[1] < 100 * extent[0]  # two powers of ten at most: 2 and 5 as well
+        is_short = max(limits) < 100 * min(limits)  # two powers of ten at most: 2 and 5 as well
         getattr(ax, f"set_{which}scale")("log")
         of.set_major_locator(LogLocator(subs=(1, 2, 5) if is_short else (1,)))
         of.set_major_formatter("{x:g}")
         of.set_minor_formatter(NullFormatter())
     if axis.ticks is not None:
         of.set_ticks(axis.ticks, axis.names)
-    if axis.names is not None and which == "x" and max(map(len, axis.names)) > 3:
-        ax.tick_params(axis="x", rotation=30)
-        for text in ax.get_xticklabels():
-            text.set_horizontalalignment("right")
-            text.set_rotation_mode("anchor")
-    ends = {name: end for name, end in (("low", axis.low), ("high", axis.high)) if end is not None}
-    if ends:
-        sides = (
-            {"low": "left", "high": "right"} if which == "x" else {"low": "bottom", "high": "top"}
-        )
-        limits: dict[str, Any] = {sides[name]: end for name, end in ends.items()}
-        getattr(ax, f"set_{which}lim")(**limits)
+    getattr(ax, f"set_{which}lim")(*limits)
 
 
 def _label(ax: "Axes", chart: Chart, place: tuple[int, int]) -> None:
@@ -250,7 +243,9 @@ def _draw_heat(ax: "Axes", heat: HeatMap, scale: Scale, style: Style) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.patches import Rectangle
 
-    ax.set_facecolor(style.colour("empty"))  # no such cell
+    n_rows, n_columns = heat.cells.shape
+    empty = {"fc": style.colour("empty"), "lw": 0, "zorder": 0}  # where there is no cell
+    ax.add_patch(Rectangle((-0.5, -0.5), n_columns, n_rows, **empty))
     colours = LinearSegmentedColormap.from_list(scale.colours, style.stops(scale.colours))
     image = ax.imshow(
         heat.cells, origin="lower", aspect="auto", cmap=colours, vmin=scale.low, vmax=scale.high
@@ -264,9 +259,9 @@ def _draw_heat(ax: "Axes", heat: HeatMap, scale: Scale, style: Style) -> Any:
                 fontsize=style.cell_pt, color="white" if is_dark else "black",
             )  # fmt: skip
     for row, column, colour in heat.frames:
-        corner = (column - 0.44, row - 0.42)
+        corner = (column - 0.46, row - 0.44)
         frame = {"fill": False, "ec": style.colour(colour), "lw": style.strong_pt, "zorder": 3}
-        ax.add_patch(Rectangle(corner, 0.88, 0.84, **frame))
+        ax.add_patch(Rectangle(corner, 0.92, 0.88, **frame))
     ax.tick_params(length=0)
     for side in ("left", "bottom"):
         ax.spines[side].set_visible(False)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from slm_lens.views.chart import Axis, Chart, Panel
+from slm_lens.views.chart import LETTER, Chart
+from slm_lens.views.panel import Axis, Panel
 from slm_lens.views.style import Style
 
-_LETTER = 0.58  # width of a letter, of its size
 _SLOPE = 0.5  # of names along the x axis
 _SAMPLE_PX = 45.0  # the line in front of an entry of a key, and the space behind it
 
@@ -88,7 +88,7 @@ def _column(chart: Chart, column: int) -> list[tuple[int, Panel]]:
 def _beside(chart: Chart, column: int, style: Style) -> float:
     """Numbers and label to the left of a column."""
     sizes = [
-        pixels(style, style.tick_pt * _LETTER * _letters(panel.y, panel, "y") + 5)
+        pixels(style, style.tick_pt * LETTER * _letters(panel.y, panel, "y") + 5)
         + (pixels(style, 1.6 * style.size_pt) if panel.y.title else 0)
         for r, panel in _column(chart, column)
         if chart.is_labelled((r, column), "y")
@@ -114,16 +114,11 @@ def _below(chart: Chart, row: int, style: Style) -> float:
         if panel is None or not chart.is_labelled((row, column), "x"):
             continue
         here = 1.5 * style.tick_pt + 3
-        if is_slanted(panel.x):
+        if chart.is_slanted(panel, style):
             letters = max(map(len, panel.x.names or ()))
-            here = _SLOPE * _LETTER * style.tick_pt * letters + 1.5 * style.tick_pt
+            here = _SLOPE * LETTER * style.tick_pt * letters + 1.5 * style.tick_pt
         points = max(points, here + (1.6 * style.size_pt if panel.x.title else 0))
     return pixels(style, points)
-
-
-def is_slanted(axis: Axis) -> bool:
-    """Whether names are too long to stand level."""
-    return axis.names is not None and max(map(len, axis.names), default=0) > 3
 
 
 def _keys(chart: Chart, place: str, style: Style, width: float) -> float:
@@ -132,7 +127,7 @@ def _keys(chart: Chart, place: str, style: Style, width: float) -> float:
     for key in (key for key in chart.keys if key.place == place):
         n_lines, used = 1, 0.0
         for name in key.entries:
-            wide = pixels(style, _LETTER * style.tick_pt * len(name)) + _SAMPLE_PX
+            wide = pixels(style, LETTER * style.tick_pt * len(name)) + _SAMPLE_PX
             n_lines, used = (n_lines + 1, wide) if used + wide > width else (n_lines, used + wide)
         height += pixels(style, 1.55 * style.tick_pt * n_lines + 5)
     return height

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from slm_lens.views.chart import Axis, Line
+from slm_lens.views.panel import Axis, Line
 from slm_lens.views.style import Ink
 
 
@@ -83,10 +83,10 @@ def under_the_pointer(
     return tuple(tuple(words.get((r, c), "") for c in columns[1]) for r in rows[1])
 
 
-def named_axis(label: str, names: Sequence[Any]) -> Axis:
+def named_axis(label: str, names: Sequence[Any], most: int = 40) -> Axis:
     """An axis with one name for each row or column of cells; every few, if they are many."""
     words = tuple(str(name).replace("_", " ") for name in names)
-    kept = thinned([float(i) for i in range(len(words))], 40)
+    kept = thinned([float(i) for i in range(len(words))], most)
     return Axis(label, ticks=kept, names=tuple(words[int(i)] for i in kept))
 
 

@@ -10,7 +10,8 @@ from slm_lens.interventions.attribution.node_result import NodeAttribution
 from slm_lens.interventions.matching import ROLES
 from slm_lens.interventions.site import HEAD_KINDS
 from slm_lens.views._table import grid, in_cells, named_axis, under_the_pointer
-from slm_lens.views.chart import PAGE_INCHES, Axis, Chart, HeatMap, Panel, Scale, one_row
+from slm_lens.views.chart import PAGE_INCHES, Chart, Scale, one_row
+from slm_lens.views.panel import Axis, HeatMap, Panel
 
 _MOST_NUMBERS = 8  # columns, beyond which numbers do not fit into cells
 
@@ -54,7 +55,7 @@ def _node_panel(rows: pl.DataFrame, kind: str, y: Axis, layers: range) -> Panel:
     cells = grid(rows, "score", *keys)
     text = in_cells(cells) if len(places) <= _MOST_NUMBERS else None
     heat = HeatMap(cells, text, under_the_pointer(rows, "score", "score", *keys))
-    title = kind.replace("_", " ") + (", all positions" if of_heads else "")
+    title = kind + (", all positions" if of_heads else "")
     return Panel(named_axis("head" if of_heads else "", places), y, title, heat=heat)
 
 
@@ -77,7 +78,7 @@ def edges_figure(attribution: EdgeAttribution) -> Chart:
         )
         for writer, row in zip(writers, cells.tolist(), strict=True)
     )
-    x, y = named_axis("reader", readers), named_axis("writer", writers)
+    x, y = named_axis("reader", readers, 24), named_axis("writer", writers)
     largest = _largest([cells])
     return Chart(
         rows=one_row([Panel(x, y, heat=HeatMap(cells, details=under))]),

@@ -14,14 +14,14 @@ replace(chart, width_inches=3.35)  # another size
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from jaxtyping import Float
 
 from slm_lens.views.page import View
+from slm_lens.views.panel import Axis, Panel
 from slm_lens.views.style import Ink, ScaleName, Style
 
 if TYPE_CHECKING:
@@ -29,174 +29,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure as PlotlyFigure
 
 COLUMN_INCHES, PAGE_INCHES = 3.35, 7.0  # one column of a two-column paper, and both
-
-
-@dataclass(frozen=True, eq=False)
-class Axis:
-    """One axis, of one panel or of several.
-
-    Attributes:
-        label: what runs along it.
-        unit: behind the label and behind numbers under the pointer; empty for none.
-        is_log: logarithmic.
-        low: where it begins; None for a little below the data.
-        high: where it ends; None for a little above the data.
-        ticks: where numbers stand; None for wherever they fit.
-        names: what stands there instead of numbers.
-    """
-
-    label: str
-    unit: str = ""
-    is_log: bool = False
-    low: float | None = None
-    high: float | None = None
-    ticks: tuple[float, ...] | None = None
-    names: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse names without places.
-
-        Raises:
-            ValueError: there is not one name for each tick.
-        """
-        if self.names is not None and len(self.names) != len(self.ticks or ()):
-            raise ValueError(
-                f"Axis: got {len(self.names)} names and {len(self.ticks or ())} ticks, expected "
-                "one name for each tick."
-            )
-
-    @property
-    def title(self) -> str:
-        """Label and unit."""
-        return f"{self.label}, {self.unit}" if self.unit else self.label
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """A curve, with its band where it has one.
-
-    Attributes:
-        name: what it is, for the pointer.
-        x: along the panel's x axis.
-        y: along its y axis; NaN leaves a gap.
-        ink: how it looks.
-        low: lower end of the 95 % interval, the edge of the band; NaN or None for none.
-        high: upper end.
-        band: opacity of the band.
-        entry: of a key; who hides that entry on the screen hides the line. None: its own name.
-        details: more lines under the pointer, for each point.
-    """
-
-    name: str
-    x: Float[np.ndarray, " point"]
-    y: Float[np.ndarray, " point"]
-    ink: Ink
-    low: Float[np.ndarray, " point"] | None = None
-    high: Float[np.ndarray, " point"] | None = None
-    band: float = 0.15
-    entry: str | None = None
-    details: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse points without partners.
-
-        Raises:
-            ValueError: lengths differ, or a band has one edge.
-        """
-        parts = (self.y, self.low, self.high, self.details)
-        lengths = [len(self.x), *(len(part) for part in parts if part is not None)]
-        if len(set(lengths)) > 1 or (self.low is None) != (self.high is None):
-            raise ValueError(
-                f"Line {self.name!r}: got parts of {lengths} points and a band with low and high "
-                f"given: {self.low is not None}, {self.high is not None}; expected equal lengths, "
-                "and both edges or none."
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class Mark:
-    """One point with a few words at it.
-
-    Attributes:
-        x: along the x axis.
-        y: along the y axis.
-        ink: colour and marker.
-        text: what stands at it.
-        is_below: the text stands below the point.
-        entry: as in `Line`.
-    """
-
-    x: float
-    y: float
-    ink: Ink
-    text: str = ""
-    is_below: bool = False
-    entry: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Rule:
-    """A line right across a panel.
-
-    Attributes:
-        at: where on the axis that it crosses.
-        axis: the axis that it crosses: ``"x"`` makes it upright.
-        ink: how it looks.
-        text: stands above an upright rule.
-    """
-
-    at: float
-    axis: Literal["x", "y"]
-    ink: Ink
-    text: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Shade:
-    """A grey part of a panel, from one place of the x axis to another.
-
-    Attributes:
-        low: where it begins.
-        high: where it ends.
-        text: stands at its upper end.
-    """
-
-    low: float
-    high: float
-    text: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class HeatMap:
-    """Cells in rows (upwards from 0) and columns (from 0), coloured by the chart's `Scale`.
-
-    Attributes:
-        cells: values; NaN where there is none.
-        text: what stands in each cell; None for nothing.
-        details: what stands under the pointer instead of the value, in lines, for each cell.
-        frames: row, column and colour of cells with a frame.
-    """
-
-    cells: Float[np.ndarray, "row column"]
-    text: tuple[tuple[str, ...], ...] | None = None
-    details: tuple[tuple[str, ...], ...] | None = None
-    frames: tuple[tuple[int, int, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse words without cells.
-
-        Raises:
-            ValueError: texts or details are not as many as cells.
-        """
-        for name, words in (("text", self.text), ("details", self.details)):
-            if words is None:
-                continue
-            lengths = [len(row) for row in words]
-            if lengths != [self.cells.shape[1]] * len(self.cells):
-                raise ValueError(
-                    f"HeatMap: got {name} in rows of {lengths} for cells of shape "
-                    f"{self.cells.shape}, expected one for each cell."
-                )
+LETTER = 0.58  # width of a letter, as a share of its size, to estimate widths of texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,35 +73,6 @@ class Key:
     entries: Mapping[str, Ink]
     place: Literal["above", "below"] = "above"
     n_columns: int = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One pair of axes and what is drawn between them.
-
-    Attributes:
-        x: the axis to the right.
-        y: the axis upwards.
-        title: above it.
-        subtitle: in grey, between title and panel.
-        lines: curves; later ones lie above earlier ones.
-        marks: points.
-        rules: behind the lines.
-        shades: behind everything.
-        heat: cells.
-        key: inks by what they mean, inside the panel.
-    """
-
-    x: Axis
-    y: Axis
-    title: str = ""
-    subtitle: str = ""
-    lines: tuple[Line, ...] = ()
-    marks: tuple[Mark, ...] = ()
-    rules: tuple[Rule, ...] = ()
-    shades: tuple[Shade, ...] = ()
-    heat: HeatMap | None = None
-    key: Mapping[str, Ink] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -382,25 +186,43 @@ class Chart:
         """`view`, in a notebook."""
         return self.view()._repr_html_()
 
-    def extent(self, axis: Axis, which: Literal["x", "y"]) -> tuple[float, float]:
-        """Where the lines of all panels with an axis begin and end on it.
+    def limits(self, axis: Axis, which: Literal["x", "y"]) -> tuple[float, float]:
+        """Where an axis begins and ends, the same for all panels that have it.
 
         Args:
             axis: held by some panels.
             which: as their x or y axis.
 
         Returns:
-            The lowest and the highest number, bands left aside; (0, 1) without lines.
+            What the axis says, else the ends of what is drawn and a little more; of cells, the
+            edges of the first and the last one.
         """
-        found = [
-            line.x if which == "x" else line.y
-            for panel in self.panels
-            if axis is (panel.x if which == "x" else panel.y)
-            for line in panel.lines
-        ]
-        values = np.concatenate([*found, np.zeros(0)])
-        values = values[np.isfinite(values)]
-        return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+        held = [p for p in self.panels if axis is (p.x if which == "x" else p.y)]
+        shapes = [p.heat.cells.shape for p in held if p.heat is not None]
+        if shapes:
+            n_cells = max(shape[1 if which == "x" else 0] for shape in shapes)
+            low, high = -0.5, n_cells - 0.5
+        else:
+            values = np.concatenate([*_drawn(held, which), np.zeros(0)])
+            values = values[np.isfinite(values)]
+            ends = (values.min(), values.max()) if values.size else (0.0, 1.0)
+            low, high = _widened(*map(float, ends), 0.03 if which == "x" else 0.05, axis)
+        return low if axis.low is None else axis.low, high if axis.high is None else axis.high
+
+    def is_slanted(self, panel: Panel, style: Style) -> bool:
+        """Whether the names along a panel's x axis are too long to stand level.
+
+        Args:
+            panel: of this chart.
+            style: its looks.
+
+        Returns:
+            True if the longest name, by its number of letters, is wider than its place.
+        """
+        if not panel.x.names:
+            return False
+        place = 0.75 * self.width_inches / len(self.rows[0]) / len(panel.x.names)
+        return LETTER * style.tick_pt / 72 * max(map(len, panel.x.names)) > 0.95 * place
 
     def save(
         self, path_stem: Path, *, style: Style | None = None, dots_per_inch: float = 300.0
@@ -421,6 +243,26 @@ class Chart:
         return save(self.matplotlib(style=style), path_stem, style, dots_per_inch)
 
 
+def _drawn(panels: Sequence[Panel], which: Literal["x", "y"]) -> list[np.ndarray]:
+    """Numbers along an axis: of lines with their bands, marks and rules."""
+    found: list[np.ndarray] = []
+    for panel in panels:
+        for line in panel.lines:
+            parts = (line.x,) if which == "x" else (line.y, line.low, line.high)
+            found += [part for part in parts if part is not None]
+        found.append(np.array([mark.x if which == "x" else mark.y for mark in panel.marks]))
+        found.append(np.array([rule.at for rule in panel.rules if rule.axis == which]))
+    return found
+
+
+def _widened(low: float, high: float, share: float, axis: Axis) -> tuple[float, float]:
+    if axis.is_log:
+        factor = (high / low) ** share
+        return low / factor, high * factor
+    more = share * (high - low) or 0.5
+    return low - more, high + more
+
+
 def save_figure(figure: "Chart | MatplotlibFigure", path_stem: Path) -> tuple[Path, Path]:
     """Save a figure as PNG (300 dots per inch) and SVG; an interruption leaves no part.
 
@@ -437,20 +279,6 @@ def save_figure(figure: "Chart | MatplotlibFigure", path_stem: Path) -> tuple[Pa
     from slm_lens.views._matplotlib import save
 
     return save(figure, path_stem, Style(), 300.0)
-
-
-def layer_axis(n_layers: int, label: str = "layer (0 = embedding)") -> Axis:
-    """An axis of layers with ten numbers at most.
-
-    Args:
-        n_layers: the last layer.
-        label: what a layer is.
-
-    Returns:
-        The axis.
-    """
-    step = next(s for s in (1, 2, 4, 5, 10, 20, 50, 100) if n_layers / s <= 10)
-    return Axis(label, ticks=tuple(float(i) for i in range(0, n_layers + 1, step)))
 
 
 def one_row(panels: Sequence[Panel]) -> tuple[tuple[Panel | None, ...], ...]:

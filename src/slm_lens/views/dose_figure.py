@@ -4,8 +4,9 @@ import polars as pl
 
 from slm_lens.interventions.dose_response import DoseResponse
 from slm_lens.views._table import curve, thinned
-from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Axis, Chart, Key, Panel, Rule
+from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key
 from slm_lens.views.effects_figure import in_rows
+from slm_lens.views.panel import Axis, Panel, Rule
 from slm_lens.views.style import Ink
 
 _VECTOR, _RANDOM = Ink("blue", "solid", "circle"), Ink("grey", "dashed", "square")
@@ -45,7 +46,7 @@ def dose_figure(response: DoseResponse, *, metric: str | None = None, n_columns:
                 curve(control, "random", _RANDOM, x="strength", y="control", interval=ends)
             )
         rules = (Rule(0.0, "y", Ink("grey", weight="thin")),)
-        title = f"{str(kind).replace('_', ' ')}, layer {layer}"
+        title = f"{kind}, layer {layer}"
         panels.append(Panel(strength, change, title, lines=tuple(lines), rules=rules))
     n_columns = min(n_columns, len(panels))
     key = {"vector": _VECTOR} | ({"random": _RANDOM} if has_control else {})

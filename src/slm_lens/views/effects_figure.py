@@ -20,18 +20,8 @@ from slm_lens.views._table import (
     thinned,
     under_the_pointer,
 )
-from slm_lens.views.chart import (
-    COLUMN_INCHES,
-    PAGE_INCHES,
-    Axis,
-    Chart,
-    HeatMap,
-    Key,
-    Panel,
-    Rule,
-    Scale,
-    one_row,
-)
+from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key, Scale, one_row
+from slm_lens.views.panel import Axis, HeatMap, Panel, Rule
 from slm_lens.views.style import INKS, Ink
 
 _CELL_INCHES, _PANEL_INCHES, _HEIGHT_INCHES = 0.24, 2.3, 2.2
@@ -75,7 +65,10 @@ def effects_heat_map(
     both = pl.concat([t.select(place) for t in panels.values()])
     columns = both[place].unique(maintain_order=True).to_list() if places is None else list(places)
     n_layers = max(int(t["layer"].to_numpy().max()) + 1 for t in panels.values())
-    x, y = named_axis("", columns), named_axis("layer", range(n_layers))
+    x, y = (
+        named_axis("" if place == "role" else place.replace("_", " "), columns),
+        named_axis("layer", range(n_layers)),
+    )
     drawn = []
     for title, table in panels.items():
         keys = ("layer", range(n_layers)), (place, columns)

@@ -9,10 +9,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.lens.grid_result import LensGrid
+from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.views._json_script import json_for_script
 from slm_lens.views.lens_grid import lens_grid_data, named_token
 from slm_lens.views.page import View
 from slm_lens.views.sound import OPUS_RATES_HZ, Codec, encoded_sound, outline, sound_data
+from slm_lens.views.tokens import groups_of
 from slm_lens.views.waveform import timeline
 
 
@@ -41,9 +43,10 @@ def explorer_view(
     names = {model: [g.utterance for g in found] for model, found in grids.items()}
     first = next(iter(names.values()), [])
     if not first or any(other != first for other in names.values()):
+        few = {model: found[:3] for model, found in names.items()}
         raise ValueError(
-            f"explorer_view: got lens grids of { ({m: n[:3] for m, n in names.items()}) }, expected "
-            "at least one, and for each model the same utterances in the same order."
+            f"explorer_view: got lens grids of {few}, expected at least one, and for each model "
+            "the same utterances in the same order."
         )
     some = next(iter(grids.values()))
     return View(
@@ -103,6 +106,7 @@ def described_grid(grid: LensGrid) -> dict[str, Any]:
             }
             for w in grid.words
         ],
+        "groups": groups_of(SpeechTextSequence(grid.tokens, grid.kinds, grid.words)),
     }
 
 

@@ -2,8 +2,9 @@
 
 from slm_lens.interventions.head_roles import HeadRoles
 from slm_lens.views._table import grid, in_cells, named_axis
-from slm_lens.views.chart import PAGE_INCHES, Chart, HeatMap, Panel, Scale
+from slm_lens.views.chart import PAGE_INCHES, Chart, Scale
 from slm_lens.views.effects_figure import in_rows
+from slm_lens.views.panel import HeatMap, Panel
 
 _MOST_NUMBERS = 8  # heads, beyond which numbers do not fit into cells
 
@@ -30,9 +31,10 @@ def head_roles_figure(roles: HeadRoles) -> Chart:
         of_cell = {(r["layer"], r["head"]): r for r in rows.iter_rows(named=True)}
         under = tuple(tuple(_words(of_cell[a, b]) for b in range(n_heads)) for a in roles.layers)
         panels.append(Panel(x, y, role.replace("_", " "), heat=HeatMap(cells, text, under)))
+    n_columns = {1: 1, 2: 2, 4: 2}.get(len(panels), 3)
     largest = max(scores["excess"].abs().to_list())
-    rows = in_rows(panels, 3)
-    width = 1.0 + 3 * max(1.2, 0.3 * min(n_heads, _MOST_NUMBERS))
+    rows = in_rows(panels, n_columns)
+    width = 1.0 + n_columns * max(1.2, 0.3 * min(n_heads, _MOST_NUMBERS))
     return Chart(
         rows=rows,
         title="Roles of heads",

@@ -13,7 +13,8 @@ import polars as pl
 
 from slm_lens.phases.result import Phases
 from slm_lens.views._table import curve
-from slm_lens.views.chart import PAGE_INCHES, Axis, Chart, Key, Panel, Shade, layer_axis, one_row
+from slm_lens.views.chart import PAGE_INCHES, Chart, Key, one_row
+from slm_lens.views.panel import Axis, Panel, Shade, layer_axis
 from slm_lens.views.style import Ink
 
 _LINES: dict[str, tuple[str, Ink]] = {

@@ -4,10 +4,13 @@ Words to the right, layers upwards; in each cell the likeliest token, coloured b
 frame marks where the word itself, or the word that follows, is the likeliest of all.
 """
 
+from dataclasses import replace
+
 import polars as pl
 
 from slm_lens.views._table import check_columns, grid, named_axis
-from slm_lens.views.chart import PAGE_INCHES, Chart, HeatMap, Key, Panel, Scale
+from slm_lens.views.chart import PAGE_INCHES, Chart, Key, Scale
+from slm_lens.views.panel import Axis, HeatMap, Panel
 from slm_lens.views.style import Ink
 
 _COLUMNS = ("word_index", "word", "layer", "token", "probability", "rank_current", "rank_next")
@@ -45,6 +48,7 @@ def lens_grid_figure(
     indices = rows["word_index"].unique().sort().to_list()
     n_layers = int(rows["layer"].to_numpy().max()) + 1
     layers = named_axis("layer", range(n_layers))
+    n_across = min(n_across, len(indices))
     parts = [indices[i : i + n_across] for i in range(0, len(indices), n_across)]
     letters = int(PAGE_INCHES / (n_across + 1.5) / _LETTERS)
     panels = [_panel(rows, part, n_across, n_layers, letters) for part in parts]
@@ -56,33 +60,29 @@ def lens_grid_figure(
         width_inches=PAGE_INCHES,
         height_inches=0.3 + (_CELL_INCHES * n_layers + 0.45) * len(parts),
         keys=(Key(_KEY),),
-        scale=Scale("probability of the token", 0.0, 1.0, colours="amount"),
+        scale=Scale("probability of the token", 0.0, 1.0, colours="quiet"),
     )
 
 
-def _panel(rows: pl.DataFrame, part: list[int], n_across: int, n_layers: int, letters: int):
+def _panel(
+    rows: pl.DataFrame, part: list[int], n_across: int, n_layers: int, letters: int
+) -> tuple[Axis, HeatMap]:
     here = rows.filter(pl.col("word_index").is_in(part))
     names = dict(here.select("word_index", "word").iter_rows())
-    columns: list[int | None] = [*part, *[None] * (n_across - len(part))]  # cells of one size
-    keys = ("layer", range(n_layers)), ("word_index", columns)
-    of_cell = {(r["layer"], r["word_index"]): r for r in here.iter_rows(named=True)}
-    text = [[""] * n_across for _ in range(n_layers)]
+    text = [[""] * len(part) for _ in range(n_layers)]
     details, frames = [list(row) for row in text], []
-    for (layer, word), row in of_cell.items():
-        column, token = part.index(word), shown(row["token"])
+    for row in here.iter_rows(named=True):
+        layer, column, token = row["layer"], part.index(row["word_index"]), shown(row["token"])
         text[layer][column] = token if len(token) <= letters else f"{token[: letters - 1]}…"
         details[layer][column] = "\n".join(
             [f"token: {token}", f"probability: {row['probability']:.4g}"]
             + [f"rank of the {w} word: {row[f'rank_{w}']}" for w in ("current", "next")]
         )
         frames += [(layer, column, w) for w in ("next", "current") if row[f"rank_{w}"] == 1]
-    heat = HeatMap(
-        grid(here, "probability", *keys),
-        tuple(map(tuple, text)),
-        tuple(map(tuple, details)),
-        tuple(frames),
-    )
-    return named_axis("", [names.get(w, "") if w is not None else "" for w in columns]), heat
+    cells = grid(here, "probability", ("layer", range(n_layers)), ("word_index", part))
+    words = tuple(map(tuple, text)), tuple(map(tuple, details))
+    axis = named_axis("", [names[word] for word in part])
+    return replace(axis, high=n_across - 0.5), HeatMap(cells, *words, tuple(frames))
 
 
 def shown(token: str) -> str:

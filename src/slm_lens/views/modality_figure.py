@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from slm_lens.phases.result import Phases
 from slm_lens.views._table import curve
-from slm_lens.views.chart import COLUMN_INCHES, Axis, Chart, Key, Panel, Rule, layer_axis, one_row
+from slm_lens.views.chart import COLUMN_INCHES, Chart, Key, one_row
+from slm_lens.views.panel import Axis, Panel, Rule, layer_axis
 from slm_lens.views.style import Dash, Ink
 
 _MEASURES: dict[str, tuple[str, Dash]] = {

@@ -10,7 +10,8 @@ import numpy as np
 
 from slm_lens.phases.result import LayerEstimate, Phases
 from slm_lens.views._table import numbers
-from slm_lens.views.chart import PAGE_INCHES, Axis, Chart, Key, Line, Mark, Panel
+from slm_lens.views.chart import PAGE_INCHES, Chart, Key
+from slm_lens.views.panel import Axis, Line, Mark, Panel
 from slm_lens.views.style import INKS, Ink
 
 _DEPTH = "depth (0 = embedding, 1 = last layer)"
@@ -52,7 +53,7 @@ def models_figure(phases: Sequence[Phases]) -> Chart:
             Panel(depth, recall, "current word", lines=tuple(current)),
             Panel(depth, recall, "next word", lines=tuple(next_)),
         ),
-        (Panel(depth, share, "speech", lines=tuple(mass)), _where(phases, names, depth)),
+        (_where(phases, names, depth), Panel(depth, share, "speech", lines=tuple(mass))),
     )
     return Chart(
         rows=rows,

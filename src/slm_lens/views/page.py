@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from slm_lens._atomic import write_atomically
-from slm_lens.views._files import known_kinds, script_text, style_text
+from slm_lens.views._files import known_kinds, script_element, style_text
 from slm_lens.views._json_script import json_for_script
 
 Theme = Literal["auto", "light", "dark"]
@@ -184,7 +184,7 @@ class Page:
                 "<noscript>This page draws its views with JavaScript.</noscript>\n",
                 *drawn,
                 "</main>\n",
-                *(f"<script>\n{script_text(name)}\n</script>\n" for name in names),
+                *(script_element(name) for name in names),
                 "<script>slmLens.start();</script>\n</body>\n</html>\n",
             ]
         )

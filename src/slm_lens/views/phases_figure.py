@@ -14,17 +14,8 @@ import numpy as np
 from slm_lens.lens.word_lens import LOGIT_LENS
 from slm_lens.phases.result import Phases
 from slm_lens.views._table import curve
-from slm_lens.views.chart import (
-    COLUMN_INCHES,
-    Axis,
-    Chart,
-    Key,
-    Line,
-    Mark,
-    Panel,
-    Rule,
-    layer_axis,
-)
+from slm_lens.views.chart import COLUMN_INCHES, Chart, Key
+from slm_lens.views.panel import Axis, Line, Mark, Panel, Rule, layer_axis
 from slm_lens.views.style import Ink
 
 CURRENT, NEXT = "current word (max over positions)", "next word (last position)"
@@ -56,8 +47,9 @@ def phases_figure(phases: Phases | Sequence[Phases]) -> Chart:
     if not columns:
         raise ValueError("phases_figure: got no results, expected at least one `Phases`.")
     lines = [_recall_lines(one) for one in columns]
-    highest = max(float(np.nanmax(part)) for of in lines for line in of for part in _heights(line))
-    recall = Axis("recall@5 in text", low=0.0, high=min(1.02, 1.05 * highest) or 1.02)
+    heights = np.concatenate([part for of in lines for line in of for part in _heights(line)])
+    highest = heights.max(initial=0.0, where=np.isfinite(heights))
+    recall = Axis("recall@5 in text", low=0.0, high=min(1.02, 1.05 * float(highest)) or 1.02)
     share = Axis("share", low=-0.02, high=1.02)
     upper, lower = [], []
     for one, of_one in zip(columns, lines, strict=True):

@@ -7,7 +7,8 @@ import polars as pl
 
 from slm_lens.lens.word_lens import WordLens
 from slm_lens.views._table import check_columns, curve, grid, named_axis
-from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Axis, Chart, HeatMap, Key, Panel, Scale
+from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key, Scale
+from slm_lens.views.panel import Axis, HeatMap, Panel
 from slm_lens.views.style import INKS
 
 _CELL_INCHES = 0.3

@@ -2,7 +2,7 @@
 
 Colours of lines: Okabe and Ito 2008, "Color universal design", which colour-blind readers tell
 apart. Scales of heat maps: ColorBrewer's *BrBG* for effects, from brown over white (no effect) to
-blue-green, and *PuBu* for amounts, from white upwards (Harrower and Brewer 2003).
+blue-green, and *PuBu* or greys for amounts, from white upwards (Harrower and Brewer 2003).
 
 ```python
 wide = replace(slm_lens.Style(), font="Times New Roman", size_pt=8.0)
@@ -18,7 +18,7 @@ from typing import Literal
 Dash = Literal["solid", "dashed", "dotted", "dash-dot", "long-dashed", "fine-dotted"]
 Marker = Literal["circle", "square", "triangle", "diamond", "triangle-down", "cross"]
 Weight = Literal["strong", "thin"]
-ScaleName = Literal["effect", "amount"]
+ScaleName = Literal["effect", "amount", "quiet"]
 
 COLOURS: Mapping[str, str] = MappingProxyType(
     {
@@ -48,6 +48,7 @@ _AMOUNT = (
     "#FFFFFF", "#ECE7F2", "#D0D1E6", "#A6BDDB", "#74A9CF", "#3690C0", "#0570B0", "#045A8D",
     "#023858",
 )  # fmt: skip
+_QUIET = ("#FFFFFF", "#F0F0F0", "#D9D9D9", "#BDBDBD", "#A0A0A0")
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ class Style:
         colours: what names of colours mean.
         effect: stops of the scale of signed effects, the middle one for 0.
         amount: stops of the scale of what has no sign.
+        quiet: likewise, for cells with coloured frames: black text is legible on all of it.
         pixels_per_inch: how large an inch of print is on the screen; 144 makes 7 points of print
             14 pixels.
     """
@@ -113,6 +115,7 @@ class Style:
     colours: Mapping[str, str] = field(default_factory=lambda: COLOURS)
     effect: tuple[str, ...] = _EFFECT
     amount: tuple[str, ...] = _AMOUNT
+    quiet: tuple[str, ...] = _QUIET
     pixels_per_inch: float = 144.0
 
     def colour(self, name: str) -> str:
@@ -139,9 +142,9 @@ class Style:
         """Colours of a scale, evenly spaced.
 
         Args:
-            scale: ``"effect"`` or ``"amount"``.
+            scale: ``"effect"``, ``"amount"`` or ``"quiet"``.
 
         Returns:
             The colours, from low to high.
         """
-        return self.effect if scale == "effect" else self.amount
+        return {"effect": self.effect, "amount": self.amount, "quiet": self.quiet}[scale]

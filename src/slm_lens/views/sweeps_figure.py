@@ -41,11 +41,13 @@ def patching_figure(
     across = [c for c in ("head", "source_layer") if _tells_apart(table, c)]
     place, by = (across[0], ["kind", "role"]) if across else ("role", ["kind"])
     panels = {
-        ", ".join(str(k).replace("_", " ") for k in key): rows
+        ", ".join([str(key[0]), *(str(k).replace("_", " ") for k in key[1:])]): rows
         for key, rows in table.group_by(by, maintain_order=True)
     }
     what = "recovery of" if value == "recovery" else "change of"
-    return effects_heat_map(panels, place=place, label=f"{what} {chosen.replace('_', ' ')}")
+    label = f"{what} {chosen.replace('_', ' ')}"
+    n_columns = 2 if len(panels) == 4 else 3
+    return effects_heat_map(panels, place=place, label=label, n_columns=n_columns)
 
 
 def headline_value(patching: Patching, metric: str) -> Literal["recovery", "effect"]:
@@ -87,9 +89,8 @@ def tracing_figure(
         ValueError: no such metric.
     """  # noqa: DOC502 (raised by Tracing.summary)
     table = tracing.summary(metric, n_bootstrap=n_bootstrap)
-    kind = tracing.kind.replace("_", " ")
     panels = {
-        f"{modality}: {kind}": rows
+        f"{modality}: {tracing.kind}": rows
         for (modality,), rows in table.group_by("modality", maintain_order=True)
     }
     return effects_heat_map(panels, label=f"indirect effect on {metric.replace('_', ' ')}")

@@ -1,4 +1,4 @@
-"""``slm-lens patch`` and ``slm-lens trace``: their options, tables and files."""
+"""``slm-lens patch``, ``trace``, ``steer`` and ``continue``: their options, tables and files."""
 
 import sys
 from pathlib import Path
@@ -219,9 +219,37 @@ def test_metrics_have_the_names_of_the_command_line():
     assert [m.name for m in metrics] == [str(name) for name in MetricName]
 
 
-def test_steer(tmp_path):
+def test_steer_pairs(tmp_path, table):
     output = run(
-        "steer", "organism", "the zebra lives in the", "--toward", "village", "--away", "desert",
+        "steer", "organism", table, "--out", tmp_path / "out", "--vector", "difference",
+        "--role", "changed", "--strengths", "-1,2", "--layers", "3,5", "--random", "2",
+        "--metric", "log_prob", "--metric", "rank", "--seed", "4",
+    )  # fmt: skip
+    assert f"organism: difference at changed; 2 pairs of {table}" in output
+    found = slm_lens.DoseResponse.read(tmp_path / "out")
+    assert [s.label for s in found.sites] == ["L3 resid_post", "L5 resid_post"]
+    assert (found.strengths, found.seed, found.control.shape[-1]) == ((-1.0, 2.0), 4, 2)
+    means = (found.values[0] - found.baseline[0, :, None, None]).mean(0)
+    rows = [[c.strip() for c in r.split("│")[1:4]] for r in output.splitlines() if "│" in r]
+    assert rows[0][0] == "3"
+    assert rows[0][2].startswith(f"{means[0, 1].item():.3f} [")
+    assert names_in(tmp_path / "out") == [
+        "dose_response.json", "dose_response.parquet", "dose_response_log_prob.png",
+        "dose_response_log_prob.svg", "dose_response_rank.png", "dose_response_rank.svg",
+    ]  # fmt: skip
+
+
+def test_steer_pairs_without_random_vectors_before_a_block(tmp_path, table):
+    run("steer", "organism", table, "--out", tmp_path, "--layers", "1", "--random", "0",
+        "--strengths", "1", "--before")  # fmt: skip
+    found = slm_lens.DoseResponse.read(tmp_path)
+    assert [s.label for s in found.sites] == ["L1 resid_pre"]
+    assert found.control.shape[-1] == 0
+
+
+def test_continue(tmp_path):
+    output = run(
+        "continue", "organism", "the zebra lives in the", "--toward", "village", "--away", "desert",
         "--layer", "5", "--strengths", "0,1", "--out", tmp_path / "out", "--max-new-tokens", "4",
         "--continue-in", "text", "--seed", "3", "--temperature", "0",
     )  # fmt: skip
@@ -234,12 +262,12 @@ def test_steer(tmp_path):
     assert found.seed == 3
 
 
-def test_steer_a_sound_file_before_a_block(tmp_path):
+def test_continue_a_sound_file_before_a_block(tmp_path):
     from importlib.resources import files
 
     sound = sorted(Path(str(files("slm_lens").joinpath("data", "held-out"))).glob("*.flac"))[0]
     output = run(
-        "steer", "organism", sound, "--audio", "--toward", "text", "--layer", "2", "--before",
+        "continue", "organism", sound, "--audio", "--toward", "text", "--layer", "2", "--before",
         "--strengths", "1", "--start", "3", "--decay", "5", "--out", tmp_path,
         "--max-new-tokens", "2",
     )  # fmt: skip
@@ -249,7 +277,7 @@ def test_steer_a_sound_file_before_a_block(tmp_path):
     assert found.n_prompt > 50
 
 
-def test_steer_refuses(tmp_path, capsys, monkeypatch):
-    given = ["steer", "organism", "the zebra", "--toward", "text", "--layer", "1", "--out"]
+def test_continue_refuses(tmp_path, capsys, monkeypatch):
+    given = ["continue", "organism", "the zebra", "--toward", "text", "--layer", "1", "--out"]
     error = refused(capsys, monkeypatch, *given, tmp_path, "--strengths", "much")
     assert "--strengths: got 'much', expected numbers such as 0,0.5,1" in error

@@ -53,7 +53,7 @@ def clips(tmp_path_factory):
 @pytest.mark.parametrize(
     "command",
     [[], ["families"], ["inspect"], ["encode"], ["phases"], ["demo"], ["convert"],
-     ["patch"], ["trace"], ["steer"],
+     ["patch"], ["trace"], ["steer"], ["continue"],
      ["convert-kmeans"], ["organism"], ["organism", "train"], ["organism", "speak"],
      ["organism", "pairs"],
      ["tuned-lens"], ["tuned-lens", "fit"]],

@@ -47,7 +47,7 @@ def description(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["inspect", "encode", "phases", "patch", "trace", "steer", "convert"]
+    "command", ["inspect", "encode", "phases", "patch", "trace", "steer", "continue", "convert"]
 )
 def test_every_command_that_loads_a_model_has_the_options(command):
     options = {"--text-tokenizer", "--vocab-spec", "--family", "--adapter", "--dtype"}
@@ -55,7 +55,8 @@ def test_every_command_that_loads_a_model_has_the_options(command):
         options |= {"--unit-tokenizer", "--device"}
     text = run(command, "--help")
     assert not [o for o in options if o not in text]
-    default = "float32" if command in ("phases", "patch", "trace", "steer") else "stored"
+    reads = ("phases", "patch", "trace", "steer", "continue")
+    default = "float32" if command in reads else "stored"
     assert f"[default: {default}]" in " ".join(text.split())
 
 

@@ -170,7 +170,7 @@ def test_what_does_not_fit_is_refused(model, runs):
         dose_response(model, runs, VECTOR, [], one)
     with pytest.raises(ValueError, match="dose_response: got a vector of width 8"):
         dose_response(model, runs, VECTOR[:8], [1.0], one)
-    with pytest.raises(ValueError, match=r"got vectors of shape \(2, 16\) for 3 layers"):
+    with pytest.raises(ValueError, match=r"got vectors of shape \(2, 16\) for 3 runs and 3 layers"):
         dose_response(model, runs, torch.stack([VECTOR, VECTOR]), [1.0], one)
     with pytest.raises(ValueError, match=r"MeasuredRun 'x': got the span \(2, 99\) of a run of"):
         MeasuredRun("x", runs[0].sequence, (2, 99))

@@ -35,7 +35,7 @@ def lines(ax):
 
 
 def test_the_lines_are_the_tables(through):
-    figure = lens_figure(DIVERGENCE, through)
+    figure = lens_figure(DIVERGENCE, through).matplotlib()
     speech, text, words = figure.axes
     for ax, positions in ((speech, "speech"), (text, "text")):
         assert (
@@ -56,7 +56,7 @@ def test_the_lines_are_the_tables(through):
 
 
 def test_words_through_the_lens_of_speech_are_drawn_if_given(through):
-    figure = lens_figure(DIVERGENCE, through | {"speech": phases([9, 9, 9, 9])})
+    figure = lens_figure(DIVERGENCE, through | {"speech": phases([9, 9, 9, 9])}).matplotlib()
     assert lines(figure.axes[2])["tuned at speech"] == [0, 0, 0, 0]
     assert lines(figure.axes[2])["tuned at text"] == [0, 1, 1, 0]
 

@@ -8,7 +8,8 @@ from handmade import PROVENANCE, word_table
 from matplotlib.figure import Figure
 
 from slm_lens.phases.measure import measure_phases
-from slm_lens.views.phases_figure import phases_figure, save_figure
+from slm_lens.views.chart import save_figure
+from slm_lens.views.phases_figure import phases_figure
 
 WORDS = [
     {"utterance": u, "current": [9, 1, 3, 9], "next": [9, 9, 1, 6], "speech": [0.9, 0.2, 0.3, 0.9]}
@@ -31,7 +32,7 @@ def lines(ax):
 
 
 def test_the_lines_are_the_curves(by_hand):
-    figure = phases_figure(by_hand)
+    figure = phases_figure(by_hand).matplotlib()
     upper, lower = figure.axes
     for target, pool in (("current", "max"), ("next", "last")):
         for control in ("none", "shuffled", "random weights"):
@@ -48,7 +49,7 @@ def test_the_lines_are_the_curves(by_hand):
 
 
 def test_peaks_and_the_return_are_marked_at_their_layers(by_hand):
-    upper, lower = phases_figure(by_hand).axes
+    upper, lower = phases_figure(by_hand).matplotlib().axes
     markers = {line.get_marker(): line for line in upper.lines if line.get_marker() != "None"}
     assert markers["o"].get_xdata() == [1]
     assert markers["o"].get_ydata() == pytest.approx([2 / 3])
@@ -61,7 +62,7 @@ def test_one_column_for_each_model_on_one_scale(by_hand):
         word_table(WORDS[:2], n_layers=3, provenance=replace(PROVENANCE, name="strong")),
         n_bootstrap=0,
     )
-    figure = phases_figure([by_hand, strong])
+    figure = phases_figure([by_hand, strong]).matplotlib()
     assert [ax.get_title() for ax in figure.axes] == ["by hand", "strong", "", ""]
     assert len({ax.get_ylim() for ax in figure.axes[:2]}) == 1
     assert figure.axes[0].get_ylim()[1] >= 1  # the strong model's recall is 1, and is in view
@@ -70,7 +71,7 @@ def test_one_column_for_each_model_on_one_scale(by_hand):
 def test_without_controls_intervals_and_next_words():
     words = [{"utterance": "a", "current": [9, 1], "next": None, "is_last": True}]
     phases = measure_phases(word_table(words, n_layers=1, n_draws=0), n_bootstrap=0)
-    figure = phases_figure(phases)
+    figure = phases_figure(phases).matplotlib()
     assert "return to speech" not in texts(figure)
     keys = [t.get_text() for legend in figure.legends for t in legend.get_texts()]
     assert "shuffled words" not in keys
@@ -110,7 +111,9 @@ def test_many_layers_have_few_ticks():
     words = [{"utterance": "a", "current": [1] * (n_layers + 1), "next": [1] * (n_layers + 1)}]
     words[0]["speech"] = np.linspace(0, 1, n_layers + 1).tolist()
     phases = measure_phases(word_table(words, n_layers=n_layers), n_bootstrap=0)
-    assert phases_figure(phases).axes[1].get_xticks().tolist() == list(range(0, 81, 10))
+    assert phases_figure(phases).matplotlib().axes[1].get_xticks().tolist() == list(
+        range(0, 81, 10)
+    )
 
 
 @pytest.mark.slow
@@ -125,5 +128,5 @@ def test_drawing_leaves_pyplot_alone_and_importing_leaves_matplotlib_alone():
 
 def test_pyplot_is_not_touched(by_hand):
     before = "matplotlib.pyplot" in sys.modules
-    phases_figure(by_hand)
+    phases_figure(by_hand).matplotlib()
     assert ("matplotlib.pyplot" in sys.modules) == before

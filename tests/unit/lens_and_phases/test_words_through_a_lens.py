@@ -81,7 +81,7 @@ def test_the_lens_is_written_beside_the_numbers(through, fitted, tmp_path):
     assert phases.summary()["lens"] == phases.lens == fitted.name
     phases.write(tmp_path)
     assert read_phases(tmp_path).lens == fitted.name
-    shown = [t.get_text() for t in phases_figure(phases).axes[0].texts]
+    shown = [t.get_text() for t in phases_figure(phases).matplotlib().axes[0].texts]
     assert any(fitted.name in text for text in shown)
 
 

@@ -13,15 +13,20 @@ slmLens.register("attention", (root, data, context) => {
 
   const headAt = () => state.layer * data.n_heads + state.head;
   const decode = (byte) => (byte / 255) ** 2;
-  function attention(query, key) {
-    const { values } = context.array(data.patterns[headAt()]);
-    if (!data.causal) return decode(values[query * n + key]);
-    return key > query ? 0 : decode(values[query * (query + 1) / 2 + key]);
+  // Bytes of the head that is shown; asked for once a drawing, not once a cell.
+  let byPosition = null;
+  let byGroup = null;
+  function load() {
+    byPosition = context.array(data.patterns[headAt()]).values;
+    byGroup = context.array(data.by_word[headAt()]).values;
   }
-  function byWord(query, key) {
-    const { values } = context.array(data.by_word[headAt()]);
-    return decode(values[query * groups.length + key]);
+  function byteAt(query, key) {
+    if (!data.causal) return byPosition[query * n + key];
+    return key > query ? 0 : byPosition[query * (query + 1) / 2 + key];
   }
+  const byteOfGroup = (query, key) => byGroup[query * groups.length + key];
+  const attention = (query, key) => decode(byteAt(query, key));
+  const byWord = (query, key) => decode(byteOfGroup(query, key));
   const shade = (value) => (state.linear ? value : Math.sqrt(value));
   const nameOfHead = () => `layer ${data.layers[state.layer]}, head ${state.head}`;
   const nameOfGroup = (i) => (groups[i].word === null
@@ -30,8 +35,7 @@ slmLens.register("attention", (root, data, context) => {
 
   const map = slmLens.attentionMap({
     groups, groupOf, nameOfGroup, state,
-    value: (query, key) => (state.byWord ? byWord(query, key) : attention(query, key)),
-    shade,
+    bytes: () => (state.byWord ? byteOfGroup : byteAt), decode, shade,
     onPoint: (query, key) => tell(query, key),
     onChoose: (query) => {
       const position = state.byWord ? groups[query].start : query;
@@ -91,6 +95,7 @@ slmLens.register("attention", (root, data, context) => {
     slmLens.rove(thumbs, "button");
   }
   function redraw() {
+    load();
     for (const thumb of thumbs.children) {
       thumb.setAttribute("aria-pressed", `${Number(thumb.dataset.head) === state.head}`);
     }

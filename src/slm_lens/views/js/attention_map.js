@@ -2,8 +2,10 @@
 //
 //   slmLens.palette(shade)              256 colours for bytes that hold square roots
 //   slmLens.fill(canvas, byteAt, colours)
-//   slmLens.attentionMap({groups, groupOf, nameOfGroup, state, value, shade, onPoint, onChoose})
-//       -> {root, draw(name)}; `state` has byWord, pair (kinds that read and are read) and at
+//   slmLens.attentionMap({groups, groupOf, nameOfGroup, state, bytes, decode, shade, onPoint,
+//       onChoose})  -> {root, draw(name)}
+//     `state` has byWord, pair (kinds that read and are read) and at; bytes() gives the function
+//     from a row and a column to a byte, decode that from a byte to attention
 "use strict";
 Object.assign(slmLens, (() => {
   function palette(shade) {
@@ -26,7 +28,8 @@ Object.assign(slmLens, (() => {
   const LEFT = 92;
   const TOP = 74;
 
-  function attentionMap({ groups, groupOf, nameOfGroup, state, value, shade, onPoint, onChoose }) {
+  function attentionMap({ groups, groupOf, nameOfGroup, state, bytes, decode, shade, onPoint,
+    onChoose }) {
     const { element } = slmLens;
     const canvas = element("canvas", { class: "map", tabindex: 0, role: "application" });
     const root = element("div", { class: "map-holder" }, canvas);
@@ -101,12 +104,13 @@ Object.assign(slmLens, (() => {
     function fillPixels() {
       pixels.width = columns.length;
       pixels.height = rows.length;
-      const colours = palette(shade);
+      const byteAt = bytes();
       const width = columns.length;
-      fill(pixels, (i) => {
-        const x = value(rows[Math.floor(i / width)], columns[i % width]);
-        return Math.round(Math.sqrt(x) * 255);
-      }, colours);
+      let [row, column] = [0, -1];
+      fill(pixels, () => {  // called in the order of pixels
+        if (++column === width) [row, column] = [row + 1, 0];
+        return byteAt(rows[row], columns[column]);
+      }, palette(shade));
     }
 
     function show() {
@@ -153,7 +157,7 @@ Object.assign(slmLens, (() => {
       cursor = [clamp(row, rows.length), clamp(column, columns.length)];
       canvas.dataset.query = rows[cursor[0]];
       canvas.dataset.key = columns[cursor[1]];
-      canvas.dataset.value = value(rows[cursor[0]], columns[cursor[1]]);
+      canvas.dataset.value = decode(bytes()(rows[cursor[0]], columns[cursor[1]]));
       show();
       onPoint(rows[cursor[0]], columns[cursor[1]]);
     }

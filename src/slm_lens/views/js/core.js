@@ -125,7 +125,19 @@ const slmLens = (() => {
     }
   }
 
-  function start() {
+  // Libraries come compressed: a third of their size, in notebooks once for each output.
+  async function unpack() {
+    for (const holder of document.querySelectorAll('script[type="application/gzip"]')) {
+      const packed = new Blob([bytesOf(holder.textContent)]).stream();
+      const script = document.createElement("script");
+      const unpacked = packed.pipeThrough(new DecompressionStream("gzip"));
+      script.textContent = await new Response(unpacked).text();
+      holder.replaceWith(script);
+    }
+  }
+
+  async function start() {
+    await unpack();
     for (const section of document.querySelectorAll("section[data-view]")) drawOne(section);
     document.documentElement.dataset.ready = "true";
     if (window.parent === window) return;

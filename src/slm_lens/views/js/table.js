@@ -76,7 +76,7 @@ slmLens.register("table", (root, data, context) => {
     body.replaceChildren(...state.order.slice(state.first, end).map((row) => element("tr", {
       data: { row } }, ...columns.map((column) => element("td", {
       class: column.kind, text: shown(column, column.at(row)),
-      title: column.kind === "float" && column.at(row) !== null ? `${column.at(row)}` : undefined }))));
+      title: column.kind === "float" && column.at(row) !== null ? `${column.at(row)}` : undefined })))));
     heads.forEach((head, i) => head.setAttribute("aria-sort",
       state.by !== i ? "none" : state.down ? "descending" : "ascending"));
     count.textContent = state.order.length === 0 ? "no rows"
