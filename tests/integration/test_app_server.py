@@ -1,6 +1,7 @@
 """The app over HTTP: many visitors, limits, and what it tells the browser."""
 
 import re
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -150,3 +151,9 @@ def test_a_model_without_a_unit_tokenizer_is_refused_at_once():
     own._source = replace(own._source, unit_tokenizer=None)
     with pytest.raises(AttributeError, match="has no unit tokenizer"):
         serve({"organism": own})
+
+
+def test_without_gradio_it_says_what_to_install(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(ImportError, match=r"The app needs gradio: pip install 'slm-lens\[app\]'"):
+        serve(models)

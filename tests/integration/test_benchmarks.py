@@ -177,3 +177,15 @@ def test_the_patching_benchmark_gives_equal_numbers_both_ways():
         assert ours[2] == "1.00"
         assert float(ours[0]) > 0
         assert 0 < float(theirs[3]) < 1e-4
+
+
+@pytest.mark.slow
+def test_the_app_benchmark_prints_each_way():
+    command = [sys.executable, str(ROOT / "benchmarks" / "app.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    size, header, *rows = run.stdout.splitlines()
+    assert size.startswith("10 words, ")
+    assert header.split() == ["median", "longest", "sentences"]
+    ways = [row[:14].strip() for row in rows]
+    assert [way for way in ways if way != "in a browser"] == ["functions", "over HTTP", "8 at once"]
+    assert all(0 < float(row[14:].split()[0]) <= float(row[14:].split()[1]) for row in rows)

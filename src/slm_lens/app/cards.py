@@ -94,13 +94,16 @@ def steered_card(found: Sequence[Continued], sounds: Sequence[Tensor | None], ra
         title = "As the model is" if one.strength == 0 else f"Steered, strength {one.strength:g}"
         text = f'<p class="slm-text"><b>{escape(one.text)}</b></p>' if one.n_text else ""
         tokens = " ".join(_token(label) for label in one.labels) if one.n_speech else ""
+        if text and tokens:
+            tokens = f"Token by token: {tokens}"
         played = ""
         if sound is not None:
             played = _player(sound, rate_hz, f"units of: {title}")
             played += f'<p class="slm-note">{NOT_A_VOICE}</p>'
         cards.append(
             f'<div class="slm-card" data-card="steered" data-strength="{one.strength:g}">'
-            f"<h2>{title}</h2><p>{one.n_text} tokens of text, {one.n_speech} units</p>{text}"
+            f"<h2>{title}</h2><p>{_count(one.n_text, 'token')} of text, "
+            f"{_count(one.n_speech, 'unit')}</p>{text}"
             f'<p class="slm-units">{tokens}</p>{played}</div>'
         )
     return f'<div class="slm-pair">{"".join(cards)}</div>'
@@ -188,6 +191,10 @@ def _cell(layer: int, place: str, value: float) -> str:
         f'<td data-layer="{layer}" data-place="{escape(place)}" data-value="{value:.4f}" '
         f'style="background:rgb({red},{green},{blue});color:{ink}">{value:z.2f}</td>'
     )
+
+
+def _count(n: int, name: str) -> str:
+    return f"{n} {name}" + ("" if n == 1 else "s")
 
 
 def _token(label: str) -> str:
