@@ -90,7 +90,7 @@ def serve(
     """  # noqa: DOC502 (some raised by the parts)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     try:
-        import gradio as gr
+        from gradio.themes import Color, Default
     except ImportError:
         raise ImportError("The app needs gradio: pip install 'slm-lens[app]'") from None
     from starlette.middleware import Middleware
@@ -101,8 +101,8 @@ def serve(
         _ = model.unit_tokenizer  # without one, nothing can be heard: say so now
     bench = Workbench(models, limits)
     blocks = make_blocks(bench, example=example)
-    theme = gr.themes.Default(
-        primary_hue=gr.themes.Color(*_BLUES, name="okabe-ito"),
+    theme = Default(
+        primary_hue=Color(*_BLUES, name="okabe-ito"),
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )

@@ -9,6 +9,7 @@ from slm_lens.app.events import progress_bar, refusal, shown, word_choices
 from slm_lens.app.hearing import Heard
 from slm_lens.app.steering import Continued
 from slm_lens.app.workbench import Step, Workbench
+from slm_lens.interventions.pairs import Direction
 from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.speech.alignment import AlignedWord, Alignment
 
@@ -38,7 +39,7 @@ def clip(words=(HOSTILE, "zebra"), name=HOSTILE):
     return Heard(name, 0.1 * torch.ones(1600), 1600, aligned, "text, roughly aligned")
 
 
-def patching(direction="denoising"):
+def patching(direction: Direction = "denoising"):
     rows = [("p", "resid_pre", layer, None, layer, label, role, 3, "logit_difference", 4.0, -1.0,
              patched) for layer, label, role, patched in
             [(0, HOSTILE, "changed", 3.0), (0, "<end>", "end", -1.0),
