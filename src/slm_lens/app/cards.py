@@ -93,7 +93,10 @@ def steered_card(found: Sequence[Continued], sounds: Sequence[Tensor | None], ra
     for one, sound in zip(found, sounds, strict=True):
         title = "As the model is" if one.strength == 0 else f"Steered, strength {one.strength:g}"
         text = f'<p class="slm-text"><b>{escape(one.text)}</b></p>' if one.n_text else ""
-        tokens = " ".join(_token(label) for label in one.labels) if one.n_speech else ""
+        tokens = ""
+        if one.n_speech:
+            pairs = zip(one.labels, one.unit_at, strict=True)
+            tokens = " ".join(_token(label, unit) for label, unit in pairs)
         if text and tokens:
             tokens = f"Token by token: {tokens}"
         played = ""
@@ -197,12 +200,11 @@ def _count(n: int, name: str) -> str:
     return f"{n} {name}" + ("" if n == 1 else "s")
 
 
-def _token(label: str) -> str:
-    """Units as bare numbers, text as it is written."""
-    bare = label.strip()
-    if bare.startswith("<Un") and bare.endswith(">"):
-        return f'<span data-unit="{bare[3:-1]}">{bare[3:-1]}</span>'
-    return f"<b>{escape(bare)}</b>"
+def _token(label: str, unit: int | None) -> str:
+    """Units as bare numbers, everything else as it is written."""
+    if unit is not None:
+        return f'<span data-unit="{unit}">{unit}</span>'
+    return f"<b>{escape(label.strip())}</b>"
 
 
 def _player(waveform: Float[Tensor, " n_samples"], sample_rate_hz: int, label: str) -> str:

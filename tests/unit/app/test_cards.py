@@ -52,7 +52,7 @@ def patching(direction: Direction = "denoising"):
     "made",
     [
         heard_card(clip(), 7),
-        steered_card([Continued(0.0, HOSTILE, (HOSTILE, "<Un7>"), (7,), 1, 1)], [None], 16_000),
+        steered_card([Continued(0.0, HOSTILE, (HOSTILE, "<Un7>"), (None, 7), 1, 1)], [None], 16_000),
         words_table(HOSTILE, [HOSTILE], [[HOSTILE]]),
         refusal(ValueError(HOSTILE)),
         patching_card(
@@ -78,12 +78,13 @@ def test_a_clip_says_where_its_words_are_from():
 
 
 def test_units_are_bare_numbers_and_text_is_read_together():
-    spoken = Continued(1.5, "", ("<Un7>", "<Un12>"), (7, 12), 0, 2)
-    written = Continued(0.0, "the desert", (" the", " des", "ert"), (), 3, 0)
+    spoken = Continued(1.5, "", ("<Un7>", "[Hu12]"), (7, 12), 0, 2)
+    written = Continued(0.0, "the desert", (" the", " des", "ert"), (None,) * 3, 3, 0)
     made = steered_card([written, spoken], [None, torch.zeros(1600)], 1600)
     read = Tags(made)
     assert "7 12" in read.text
     assert "Un" not in read.text
+    assert "Hu" not in read.text
     assert "the desert" in read.text
     assert "Steered, strength 1.5" in read.text
     assert made.count("<audio") == 1
