@@ -137,6 +137,12 @@ def test_files_of_the_machine_are_not_served(app_url):
     assert answer.status_code == 403
 
 
+def test_nobody_goes_around_the_queue(app_url):
+    given = {"data": ["organism", "the zebra", "en-us"], "session_hash": "x"}
+    answer = httpx.post(f"{app_url}gradio_api/run/read_text", json=given)
+    assert answer.status_code == 404
+
+
 def test_a_model_that_is_not_offered_is_refused(app_url):
     with pytest.raises(Exception, match="not in the list of choices"):
         client(app_url).predict("../secret", "the zebra", "en-us", api_name="/read_text")

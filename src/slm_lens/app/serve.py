@@ -90,9 +90,10 @@ def serve(
     """  # noqa: DOC502 (some raised by the parts)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     try:
-        from gradio.themes import Color, Default
+        import gradio  # noqa: F401
     except ImportError:
         raise ImportError("The app needs gradio: pip install 'slm-lens[app]'") from None
+    from gradio.themes import Color, Default
     from starlette.middleware import Middleware
 
     from slm_lens.app.blocks import make_blocks

@@ -52,7 +52,7 @@ def patching(direction: Direction = "denoising"):
     "made",
     [
         heard_card(clip(), 7),
-        steered_card([Continued(0.0, HOSTILE, (HOSTILE, "<Un7>"), (None, 7), 1, 1)], [None], 16_000),
+        steered_card([Continued(0.0, HOSTILE, (HOSTILE, "-"), (None, 7), 1, 1)], [None], 16_000),
         words_table(HOSTILE, [HOSTILE], [[HOSTILE]]),
         refusal(ValueError(HOSTILE)),
         patching_card(
