@@ -4,8 +4,8 @@ Random causal attention of several sizes, written as one HTML file each way and 
 without a network:
 
 * **slm-lens**: `attention_heads`: bytes, decoded head by head, on a canvas.
-* **circuitsvis**: `circuitsvis.attention.attention_heads` with its bundled script, in the least HTML
-  that runs; only at sizes that its file and its drawing allow in minutes.
+* **circuitsvis**: `circuitsvis.attention.attention_heads` with its bundled script, in the least
+  HTML that runs; only at sizes that its file and its drawing allow in minutes.
 
 ``build`` is the time from the array to the HTML text, ``idle`` that from opening the file to the
 first moment at which the browser has nothing left to do, ``hover`` from moving the pointer over the

@@ -34,10 +34,13 @@ def make_sequence():
     """``<speech> 137 4 | 499 0 7 (pause 5) | (no unit) <text> " fox" HOSTILE ... <|end|>``."""
     from slm_lens.sequence.sequence import SpeechTextSequence
     from slm_lens.sequence.word_span import WordSpan
+    from slm_lens.vocab import TokenKind
 
     units = [unit(u) for u in (137, 4, 499, 0, 7, 5)]
     tokens = [SPEECH, *units, TEXT, 2, 3, 4, 5, END]
-    kinds = ("marker", *["speech"] * 6, "marker", *["text"] * 4, "special")
+    speech: tuple[TokenKind, ...] = ("speech",) * 6
+    text: tuple[TokenKind, ...] = ("text",) * 4
+    kinds: tuple[TokenKind, ...] = ("marker", *speech, "marker", *text, "special")
     words = (
         WordSpan("the", "speech", 1, 3, 0.0, 0.1),
         WordSpan(HOSTILE, "speech", 3, 6, 0.1, 0.36),

@@ -83,7 +83,7 @@ def test_words_are_means_of_sums_and_rows_still_sum_to_one(browser_page):
         assert cell(page)[2] == pytest.approx(exact[row, column], abs=0.005)
     go_to(page, 6, 2)
     told = page.locator(".status").inner_text()
-    assert told.startswith(f"layer 0, head 0 · “a<b” reads “{HOSTILE}” · ")
+    assert told == f"layer 0, head 0 · {cell(page)[2]:.3f} · “a<b” reads “{HOSTILE}”"
 
 
 @pytest.mark.parametrize(
@@ -207,3 +207,55 @@ def test_what_is_no_attention_is_refused():
 def test_an_unknown_renderer_is_refused():
     with pytest.raises(ValueError, match=r"got renderer='svg', expected one of \('canvas', 'ci"):
         view(patterns(), renderer="svg")
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_the_map_can_be_saved_as_a_picture(browser_page, tmp_path, framed):
+    """From a file, and from the frame of a notebook, which may save files and do little else."""
+    from PIL import Image
+
+    shown = view(patterns(), layers=[3, 5])
+    page = browser_page.open(shown._repr_html_() if framed else shown)
+    inside = page.frame_locator("iframe") if framed else page
+    inside.locator(".thumb[data-head='1']").click()
+    with page.expect_download() as found:
+        inside.get_by_text("save picture").click()
+    assert found.value.suggested_filename == "attention-L3H1.png"
+    found.value.save_as(tmp_path / "map.png")
+    picture = Image.open(tmp_path / "map.png")
+    assert picture.width > 1200
+    assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_a_long_strip_scrolls_to_what_is_selected_and_the_page_stays(browser_page):
+    import torch
+
+    from slm_lens.sequence.sequence import SpeechTextSequence
+    from slm_lens.sequence.word_span import WordSpan
+    from slm_lens.views.attention import attention_heads
+
+    n = 700
+    words = tuple(WordSpan(f"w{i}", "speech", i, i + 7, i / 25, i / 25) for i in range(0, n, 7))
+    sequence = SpeechTextSequence(torch.full((n,), 20), ("speech",) * n, words)
+    view = attention_heads(np.eye(n)[None], sequence, make_vocab())
+    page = browser_page.open(view)
+    box = page.locator(".map").bounding_box()
+    before = page.evaluate("window.scrollY")
+    page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"])
+    selected = page.locator(".token.selected")
+    assert int(selected.get_attribute("data-position")) > 500
+    inner, outer = selected.bounding_box(), page.locator(".token-strip").bounding_box()
+    assert outer["y"] <= inner["y"] <= outer["y"] + outer["height"] - inner["height"]
+    assert page.evaluate("window.scrollY") == before
+
+
+def test_arrow_keys_go_from_head_to_head_also_after_another_layer(browser_page):
+    page = browser_page.open(view(patterns()))
+    for layer in ("1", "0", "1"):
+        page.locator(".choice select").first.select_option(layer)
+    page.locator(".thumb").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.head") == "1"
+    page.keyboard.press("Enter")
+    assert page.locator(".thumb[aria-pressed=true]").get_attribute("data-head") == "1"
+    assert page.locator(".drawing").get_attribute("data-head") == "1"

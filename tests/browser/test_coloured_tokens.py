@@ -81,7 +81,7 @@ def test_direct_attribution_is_by_position_of_heads(browser_page):
     parts = tuple(Part("head", i, h) for i in range(2) for h in range(2))
     found = DirectAttribution(
         utterances=(Utterance("one", make_sequence()),),
-        directions=("fox - dog",),
+        directions=("<Un137> - mean units",),
         positions=(N - 1,),
         parts=parts,
         scores=sources.sum(-1).reshape(1, 4),
@@ -89,7 +89,7 @@ def test_direct_attribution_is_by_position_of_heads(browser_page):
         provenance=None,
     )
     page = browser_page.open(attributed_tokens(found, make_vocab()))
-    assert page.locator("h2").inner_text() == "Direct attribution of fox - dog"
+    assert page.locator("h2").inner_text() == "Direct attribution of unit 137 - mean units"
     exact = sources.numpy()
     assert numbers_of(page) == pytest.approx(exact.sum((0, 1)), abs=1e-5)
     page.get_by_label("show", exact=True).select_option("heads of layer 1")
@@ -144,7 +144,7 @@ def ablation(effects):
         seed=0,
         words_without_tokens=counts,
         words_without_matches=counts,
-        provenance=None,
+        provenance=None,  # pyright: ignore[reportArgumentType]
         **facts,
     )
 
@@ -204,5 +204,7 @@ def test_numbers_that_do_not_fit_are_refused():
         view({})
     with pytest.raises(ValueError, match=r"shapes \{'a': \(3,\)\}; expected .* the 13 positions"):
         view({"a": np.zeros(3)})
+    with pytest.raises(ValueError, match=r"got infinite values, expected numbers"):
+        view({"a": np.full(N, np.inf)})
     with pytest.raises(ValueError, match=r"got 2 layers for 1 sets of numbers, expected one"):
         view({"a": np.zeros(N)}, layers=[1, 2])

@@ -37,6 +37,11 @@ def test_units_stand_small_under_their_words(browser_page):
 
 def test_pointing_tells_unit_time_and_phoneme(browser_page):
     page = browser_page.open(strip(units=make_units(), phones=make_phones()))
+    names = page.locator(".token.speech .name").all_inner_texts()
+    assert names == ["137", "4", "499", "0", "7", "5"]
+    phones = page.eval_on_selector_all(".token.speech", "all => all.map(e => e.dataset.phone)")
+    assert phones == ["DH", "AH", "F", None, HOSTILE, None]
+    assert page.locator(".phone").all_inner_texts() == ["DH", "AH", "F", HOSTILE]
     status = page.locator(".status")
     page.locator(".token[data-position='2']").hover()
     assert status.inner_text() == ("position 2 · unit 4 · in “the” · phoneme AH · 0.04–0.08 s")
@@ -96,3 +101,47 @@ def test_units_of_another_clip_are_refused():
         strip(units=other)
     with pytest.raises(ValueError, match=r"got phones without units, expected both"):
         strip(phones=make_phones())
+
+
+def with_player(shown):
+    """The page's last view replaced by one that keeps what it is asked to play."""
+    text = shown.html()
+    at = text.rindex('data-kind="speech_tokens"')
+    text = text[:at] + 'data-kind="player"' + text[at + len('data-kind="speech_tokens"') :]
+    player = """slmLens.register("player", (root, data, context) => {
+      window.played = [];
+      window.context = context;
+      context.onPlay((start, end) => window.played.push([start, end]));
+    });"""
+    return text.replace("slmLens.start();", f"{player} slmLens.start();")
+
+
+def test_where_there_is_sound_a_click_plays_the_word_and_the_word_that_sounds_is_marked(
+    browser_page,
+):
+    from slm_lens.views.page import Page
+
+    page = browser_page.open(with_player(Page([strip(utterance="a"), strip(utterance="a")])))
+    assert page.locator(".token-strip.playable").count() == 1
+    page.locator(".heading[data-word='1']").click()
+    page.locator(".token[data-position='1']").click()  # a unit plays its word
+    page.locator(".heading[data-word='3']").click()  # written: nothing to play
+    assert page.evaluate("window.played") == [[0.1, 0.36], [0, 0.1]]
+    sounding = page.locator(".token-group.sounding")
+    page.evaluate("window.context.setTime(0.2)")
+    assert sounding.get_attribute("data-word") == "1"
+    page.evaluate("window.context.setTime(null)")
+    assert sounding.count() == 0
+
+
+def test_without_sound_nothing_offers_it(browser_page):
+    page = browser_page.open(strip())
+    assert page.locator(".token-strip.playable").count() == 0
+
+
+def test_another_word_takes_the_selected_position_away(browser_page):
+    page = browser_page.open(strip())
+    page.locator(".token[data-position='4']").click()
+    page.locator(".heading[data-word='0']").click()
+    assert page.locator(".token-group.selected").get_attribute("data-word") == "0"
+    assert page.locator(".token.selected").count() == 0

@@ -108,3 +108,17 @@ def test_logits_of_something_else_are_refused():
         top_tokens(torch.zeros(12, 516), make_sequence(), make_vocab())
     with pytest.raises(ValueError, match=r"k=0, expected .* k >= 1"):
         top_tokens(torch.zeros(13, 516), make_sequence(), make_vocab(), k=0)
+    with pytest.raises(ValueError, match=r"got logits that are NaN, expected numbers"):
+        top_tokens(torch.full((13, 516), torch.nan), make_sequence(), make_vocab())
+
+
+def test_what_cannot_come_next_is_said_to_be_impossible(browser_page):
+    from slm_lens.views.top_tokens import top_tokens
+
+    given = torch.tensor(logits(), dtype=torch.float32)
+    given[3, 10] = -torch.inf  # unit 0, which follows position 3
+    page = browser_page.open(top_tokens(given, make_sequence(), make_vocab()))
+    page.locator(".token[data-position='3']").hover()
+    assert "log-prob −∞, rank 516" in page.locator(".status").inner_text()
+    colour = "e => getComputedStyle(e).backgroundColor"
+    assert page.locator(".token[data-position='3']").evaluate(colour) == "rgb(255, 255, 255)"

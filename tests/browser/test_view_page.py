@@ -18,7 +18,11 @@ def test_scripts_styles_and_policy_are_in_a_page_once():
     from slm_lens.views.page import Page, PageText
 
     text = Page([strip(), PageText("Words", "One.\n\nTwo & three."), strip()], title="Two").html()
-    for marked in ("const slmLens = (", 'slmLens.register("speech_tokens"', ".token-strip {"):
+    for marked in (
+        "const slmLens = (",
+        'slmLens.register("speech_tokens"',
+        ".token-strip { display",
+    ):
         assert text.count(marked) == 1
     assert text.count('<section class="view"') == 2
     assert "<p>One.</p>\n<p>Two &amp; three.</p>" in text
@@ -88,9 +92,9 @@ def test_misuse_of_views_and_pages_is_refused():
     with pytest.raises(ValueError, match="got no parts, expected at least one"):
         Page([])
     with pytest.raises(TypeError, match=r"got parts of \['str'\], expected View and PageText"):
-        Page(["text"])
+        Page(["text"])  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match=r"got theme='sepia', expected one of"):
-        Page([PageText("a")], theme="sepia")
+        Page([PageText("a")], theme="sepia")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_view_that_cannot_be_drawn_says_so(browser_page):

@@ -1,6 +1,7 @@
 """Benchmarks run and print a table; their figures are never asserted."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,21 @@ def test_the_patching_benchmark_gives_equal_numbers_both_ways():
         assert ours[2] == "1.00"
         assert float(ours[0]) > 0
         assert 0 < float(theirs[3]) < 1e-4
+
+
+@pytest.mark.slow
+def test_the_attention_benchmark_prints_each_way_that_a_size_allows():
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        pytest.skip("no Chromium: `apt-get install chromium` brings it")
+    script = str(ROOT / "benchmarks" / "attention_views.py")
+    command = [sys.executable, script, "--small", "--repeats", "1"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    header, *rows = run.stdout.splitlines()
+    assert header.split()[-4:] == ["idle", "ratio", "file", "ratio"]
+    ways = [(row[:19].strip(), row[19:32].strip()) for row in rows]
+    assert ways == [("2 x 16", "slm-lens"), ("2 x 16", "circuitsvis"), ("2 x 48", "slm-lens")]
+    assert rows[0].split()[-2:] == ["1.0", "1.0"]
+    assert all(float(x) >= 0 for row in rows for x in row[32:].split())
 
 
 @pytest.mark.slow

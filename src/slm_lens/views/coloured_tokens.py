@@ -7,6 +7,7 @@ ablated_tokens(ablate_words(...), utterance, model.vocab)
 ```
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,8 +58,8 @@ def coloured_tokens(
         The view.
 
     Raises:
-        ValueError: there are no numbers, or not one for each position, or not a layer for each set;
-            an unknown renderer, or too many positions for circuitsvis.
+        ValueError: there are no numbers, or not one for each position, or infinite ones, or not a
+            layer for each set; an unknown renderer, or too many positions for circuitsvis.
     """  # noqa: DOC502 (raised by the parts)
     check_renderer(renderer, "coloured_tokens")
     rows = _checked(values, sequence, layers)
@@ -123,7 +124,8 @@ def attributed_tokens(
         each = [i for i, of in enumerate(heads) for _ in of]
         layers = [None, *range(len(heads)), *each]
         sequence = found.utterances[number].sequence
-        title = title or f"Direct attribution of {found.directions[number]}"
+        of_what = re.sub(r"<Un(\d+)>", r"unit \1", found.directions[number])
+        title = title or f"Direct attribution of {of_what}"
     else:
         scores = as_array(found.summed(number, "positions"))
         sets = {"all nodes": scores.sum(0)}
@@ -209,6 +211,11 @@ def _checked(
         raise ValueError(
             f"coloured_tokens: got values of {len(rows)} names, with shapes {odd}; expected at "
             f"least one name, and one number for each of the {len(sequence)} positions."
+        )
+    if any(np.isinf(row).any() for row in rows.values()):
+        raise ValueError(
+            "coloured_tokens: got infinite values, expected numbers, and NaN where there is none. "
+            "Cap them, or show ranks."
         )
     if layers is not None and len(layers) != len(rows):
         raise ValueError(

@@ -1,5 +1,6 @@
 """What the model expects next at each position: top tokens with their log-probabilities."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def top_tokens(
         The view.
 
     Raises:
-        ValueError: the logits are of another sequence or vocabulary, or `k` is less than 1.
+        ValueError: the logits are of another sequence or vocabulary, or NaN; `k` is less than 1.
     """
     if tuple(logits.shape) != (len(sequence), vocab.d_vocab) or k < 1:
         raise ValueError(
@@ -50,8 +51,12 @@ def top_tokens(
             f"[{len(sequence)}, {vocab.d_vocab}], one row for each position of the sequence, and "
             "k >= 1. Take one sequence of a batch."
         )
-    subsets = _subsets(vocab)
-    top = {name: _top(logits, ids, k) for name, ids in subsets.items()}
+    if logits.isnan().any():
+        raise ValueError(
+            "top_tokens: got logits that are NaN, expected numbers. Was the model run in float16? "
+            "Use bfloat16 or float32."
+        )
+    top = _tops(logits, _subsets(vocab), k)
     shown = {int(t) for ids, _ in top.values() for t in ids.unique().tolist()}
     units = {t: (s, u) for s, ids in vocab.streams.items() for u, t in enumerate(ids)}
     data: dict[str, Any] = {
@@ -75,27 +80,30 @@ def _subsets(vocab: SpeechTextVocab) -> dict[str, Int[Tensor, " n"]]:
     return {"all tokens": of.pop("full"), **of}
 
 
-def _top(
-    logits: Float[Tensor, "n_tokens d_vocab"], ids: Int[Tensor, " n"], k: int
-) -> tuple[Int[Tensor, "n_tokens k_or_less"], Float[Tensor, "n_tokens k_or_less"]]:
-    """Top tokens among some; log-probabilities are those among all tokens."""
-    found_ids, found = [], []
-    for rows in logits.detach().cpu().split(_ROWS_AT_ONCE):
-        log_probs = rows.float().log_softmax(-1)[:, ids]
-        best = log_probs.topk(min(k, len(ids)), dim=-1)
-        found_ids.append(ids[best.indices])
-        found.append(best.values)
-    return torch.cat(found_ids), torch.cat(found)
+def _tops(
+    logits: Float[Tensor, "n_tokens d_vocab"], subsets: Mapping[str, Int[Tensor, " n"]], k: int
+) -> dict[str, tuple[Int[Tensor, "n_tokens _"], Float[Tensor, "n_tokens _"]]]:
+    """Top tokens among each subset; log-probabilities are those among all tokens."""
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in subsets}
+    for rows in logits.detach().split(_ROWS_AT_ONCE):
+        log_probs = rows.float().log_softmax(-1)
+        for name, ids in subsets.items():
+            best = log_probs[:, ids.to(rows.device)].topk(min(k, len(ids)), dim=-1)
+            found[name].append((ids[best.indices.cpu()], best.values.cpu()))
+    return {
+        name: (torch.cat([ids for ids, _ in pieces]), torch.cat([values for _, values in pieces]))
+        for name, pieces in found.items()
+    }
 
 
 def _next(
     logits: Float[Tensor, "n_tokens d_vocab"], sequence: SpeechTextSequence
 ) -> list[dict[str, Any] | None]:
     """Log-probability and rank of the token that follows; None at the end."""
-    following = sequence.tokens[1:].cpu()
+    following = sequence.tokens[1:].to(logits.device)
     found: list[dict[str, Any] | None] = []
     for rows, tokens in zip(
-        logits[:-1].detach().cpu().split(_ROWS_AT_ONCE),
+        logits[:-1].detach().split(_ROWS_AT_ONCE),
         following.split(_ROWS_AT_ONCE),
         strict=True,
     ):

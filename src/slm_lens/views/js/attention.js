@@ -50,7 +50,7 @@ slmLens.register("attention", (root, data, context) => {
       : [query, key].map((p) => `${p} (${slmLens.short(data.positions[p])}${
         groups[groupOf[p]].word === null ? "" : ` in “${nameOfGroup(groupOf[p])}”`})`);
     const value = state.byWord ? byWord(query, key) : attention(query, key);
-    strip.status.textContent = `${nameOfHead()} · ${names[0]} reads ${names[1]} · ${number(value, 3)}`;
+    strip.status.textContent = `${nameOfHead()} · ${number(value, 3)} · ${names[0]} reads ${names[1]}`;
     point(state.byWord ? groups[query].start : query);
   }
 
@@ -75,7 +75,7 @@ slmLens.register("attention", (root, data, context) => {
     requestAnimationFrame(() => { queued = false; strip.refresh(); });
   }
   const strip = slmLens.strip(data, context, { paint, note, onPointed: point, hint:
-    "Point at a token to colour the others by what it reads, at the map for one value; a click selects." });
+    "Point at a token or at the map; a click selects." });
 
   const thumbs = element("div", { class: "thumbs", role: "group", "aria-label": "heads" });
   function drawThumbs() {
@@ -136,6 +136,8 @@ slmLens.register("attention", (root, data, context) => {
       redraw();
     }),
   );
+  controls.append(element("button", { class: "plain-button", type: "button", text: "save picture",
+    onclick: () => map.save(`attention-L${data.layers[state.layer]}H${state.head}.png`) }));
   const bar = element("div");
   const drawBar = () => bar.replaceChildren(slmLens.colourBar("attention",
     [0, 0.25, 0.5, 0.75, 1].map((t) => slmLens.sequential(t)),

@@ -3,7 +3,7 @@
 //   slmLens.palette(shade)              256 colours for bytes that hold square roots
 //   slmLens.fill(canvas, byteAt, colours)
 //   slmLens.attentionMap({groups, groupOf, nameOfGroup, state, bytes, decode, shade, onPoint,
-//       onChoose})  -> {root, draw(name)}
+//       onChoose})  -> {root, draw(name), save(file)}
 //     `state` has byWord, pair (kinds that read and are read) and at; bytes() gives the function
 //     from a row and a column to a byte, decode that from a byte to attention
 "use strict";
@@ -52,7 +52,7 @@ Object.assign(slmLens, (() => {
     }
     const groupAt = (i) => (state.byWord ? i : groupOf[i]);
 
-    // Names of words along one side, where there is room: [name, middle, start] in pixels.
+    // Names of words along one side, where there is room: [name, middle in pixels, kind].
     function ticks(shownAt, step) {
       const found = [];
       let free = -Infinity;
@@ -62,7 +62,7 @@ Object.assign(slmLens, (() => {
         while (end < shownAt.length && groupAt(shownAt[end]) === group) end++;
         const middle = (i + end) / 2 * step;
         if (middle - free >= 11) {
-          found.push([nameOfGroup(group), middle]);
+          found.push([nameOfGroup(group), middle, groups[group].kind]);
           free = middle;
         }
         i = end;
@@ -76,15 +76,21 @@ Object.assign(slmLens, (() => {
         while (short.length > 1 && drawing.measureText(short).width > width) short = short.slice(0, -1);
         return short === text ? text : `${short.slice(0, -1)}…`;
       };
-      drawing.fillStyle = slmLens.variable("--ink");
-      drawing.font = "11px system-ui, sans-serif";
+      // As in the strip: words in the colour of their modality, markers slanted.
+      const pen = (kind) => {
+        const isWord = kind === "speech" || kind === "text";
+        drawing.fillStyle = slmLens.variable(isWord ? `--${kind}-ink` : "--muted");
+        drawing.font = `${isWord ? "" : "italic "}11px system-ui, sans-serif`;
+      };
       drawing.textBaseline = "middle";
       drawing.textAlign = "right";
-      for (const [text, middle] of ticks(rows, stepY)) {
+      for (const [text, middle, kind] of ticks(rows, stepY)) {
+        pen(kind);
         drawing.fillText(cut(text, LEFT - 22), LEFT - 5, TOP + middle);
       }
       drawing.textAlign = "left";
-      for (const [text, middle] of ticks(columns, stepX)) {
+      for (const [text, middle, kind] of ticks(columns, stepX)) {
+        pen(kind);
         drawing.save();
         drawing.translate(LEFT + middle, TOP - 5);
         drawing.rotate(-Math.PI / 2);
@@ -92,6 +98,7 @@ Object.assign(slmLens, (() => {
         drawing.restore();
       }
       drawing.fillStyle = slmLens.variable("--muted");
+      drawing.font = "11px system-ui, sans-serif";
       drawing.textAlign = "center";
       drawing.fillText("is read", LEFT + side / 2, 8);
       drawing.save();
@@ -116,12 +123,17 @@ Object.assign(slmLens, (() => {
     function show() {
       const width = Math.min(root.clientWidth || 700, 760);
       side = Math.max(120, width - LEFT - 4);
-      const ratio = window.devicePixelRatio || 1;
-      canvas.width = Math.round(width * ratio);
-      canvas.height = Math.round((side + TOP + 4) * ratio);
       canvas.style.width = `${width}px`;
       canvas.style.height = `${side + TOP + 4}px`;
-      const drawing = canvas.getContext("2d");
+      const drawing = paint(canvas, width, window.devicePixelRatio || 1);
+      frame(drawing, rows.findIndex((i) => (state.byWord ? groupOf[state.at] === i : state.at === i)));
+      if (cursor) cross(drawing);
+    }
+
+    function paint(target, width, ratio) {
+      target.width = Math.round(width * ratio);
+      target.height = Math.round((side + TOP + 4) * ratio);
+      const drawing = target.getContext("2d");
       drawing.scale(ratio, ratio);
       drawing.imageSmoothingEnabled = Math.max(rows.length, columns.length) > side * ratio;
       drawing.imageSmoothingQuality = "high";
@@ -131,8 +143,18 @@ Object.assign(slmLens, (() => {
       }
       drawing.strokeStyle = slmLens.variable("--line");
       drawing.strokeRect(LEFT - 0.5, TOP - 0.5, side + 1, side + 1);
-      frame(drawing, rows.findIndex((i) => (state.byWord ? groupOf[state.at] === i : state.at === i)));
-      if (cursor) cross(drawing);
+      return drawing;
+    }
+
+    // The map alone, without what is selected, on paper and large enough for print.
+    function save(file) {
+      const target = element("canvas");
+      paint(target, side + LEFT + 4, 4);
+      const drawing = target.getContext("2d");
+      drawing.globalCompositeOperation = "destination-over";
+      drawing.fillStyle = slmLens.variable("--paper");
+      drawing.fillRect(0, 0, target.width, target.height);
+      target.toBlob((picture) => slmLens.download(file, picture, "image/png"));
     }
 
     function frame(drawing, row) {
@@ -191,7 +213,7 @@ Object.assign(slmLens, (() => {
       fillPixels();
       show();
     }
-    return { root, draw };
+    return { root, draw, save };
   }
 
   return { palette, fill, attentionMap };

@@ -4,6 +4,7 @@
 //   context.array(data.x)               {values: typed array, shape}, decoded when first asked for
 //   context.select({word, layer, position, token})   what is selected now; what is left out stays,
 //                                       null clears; a new word clears the position
+//                                       layer n is block n, and the state that it reads
 //   context.selection()                 the same four, null where nothing is
 //   context.onSelect(fn)                fn(selection) after each change, and at once if there is one
 //   context.pin(token), context.onPins(fn)   pins a token id, or takes it off; fn(array of token ids)

@@ -2,8 +2,9 @@
 //
 //   slmLens.element(tag, {class, text, data: {name: value}, ...attributes}, ...children)
 //   slmLens.choice(label, names, chosen, onChange)   a labelled select element
-//   slmLens.rove(container, selector)   one tab stop; arrow keys, Home and End move among the items
-//   slmLens.download(name, text, type)
+//   slmLens.rove(container, selector)   one tab stop; arrow keys, Home and End move among the items;
+//                                       call it again when the container has been filled again
+//   slmLens.download(name, content, type)   content is text or a Blob
 //   slmLens.written(label)              a token's text with its spaces and line ends made visible
 //   slmLens.number(x, digits)           with a real minus sign; "–" for null
 "use strict";
@@ -50,6 +51,7 @@ Object.assign(slmLens, (() => {
     return best;
   }
 
+  const roving = new WeakSet();
   function rove(container, selector) {
     const items = () => [...container.querySelectorAll(selector)];
     const focusOn = (item) => {
@@ -57,6 +59,8 @@ Object.assign(slmLens, (() => {
       item.focus();
     };
     items().forEach((item, i) => (item.tabIndex = i === 0 ? 0 : -1));
+    if (roving.has(container)) return;  // filled again: the listeners are there
+    roving.add(container);
     container.addEventListener("focusin", (event) => {
       const item = event.target.closest(selector);
       if (item) for (const other of items()) other.tabIndex = other === item ? 0 : -1;
@@ -77,8 +81,8 @@ Object.assign(slmLens, (() => {
     });
   }
 
-  function download(name, text, type = "text/csv") {
-    const url = URL.createObjectURL(new Blob([text], { type }));
+  function download(name, content, type = "text/csv") {
+    const url = URL.createObjectURL(new Blob([content], { type }));
     element("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
@@ -89,7 +93,7 @@ Object.assign(slmLens, (() => {
 
   function number(x, digits = 2) {
     if (x === null || x === undefined || Number.isNaN(x)) return "–";
-    const text = Math.abs(x).toFixed(digits);
+    const text = Number.isFinite(x) ? Math.abs(x).toFixed(digits) : "∞";
     return x < 0 && Number(text) !== 0 ? `−${text}` : text;
   }
 

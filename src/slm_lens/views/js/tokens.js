@@ -70,8 +70,9 @@ Object.assign(slmLens, (() => {
         onPointed(at);
       };
       const made = element("button", {
-        class: `token ${position.kind}`, type: "button", text: short(position),
-        data: { position: at, token: position.token, unit: position.unit, word: position.word },
+        class: `token ${position.kind}`, type: "button",
+        data: { position: at, token: position.token, unit: position.unit, word: position.word,
+          phone: position.phone },
         onmouseenter: show, onfocus: show,
         onclick() {
           const word = position.word === undefined ? null : data.words[position.word];
@@ -83,7 +84,8 @@ Object.assign(slmLens, (() => {
           }
           onChosen(at);
         },
-      });
+      }, element("span", { class: "name", text: short(position) }),
+      position.phone ? element("span", { class: "phone", text: position.phone }) : null);
       made.setAttribute("aria-label", told(data, at));
       cells[at] = made;
       return made;
@@ -101,6 +103,13 @@ Object.assign(slmLens, (() => {
     list.addEventListener("mouseleave", () => onPointed(null));
     list.addEventListener("focusout", () => onPointed(null));
 
+    // A long strip scrolls by itself, to what another view selected; the page stays where it is.
+    function scrollTo(cell) {
+      const [inner, outer] = [cell.getBoundingClientRect(), list.getBoundingClientRect()];
+      if (inner.top < outer.top) list.scrollTop += inner.top - outer.top - 30;
+      else if (inner.bottom > outer.bottom) list.scrollTop += inner.bottom - outer.bottom + 30;
+    }
+
     function refresh() {
       cells.forEach((made, at) => {
         const colour = paint(at);
@@ -110,6 +119,9 @@ Object.assign(slmLens, (() => {
       });
     }
     context.onSelect((selection) => {
+      const word = selection.word === null ? null : data.words[selection.word];
+      const shown = cells[selection.position === null ? (word && word.start) : selection.position];
+      if (shown && list.scrollHeight > list.clientHeight) scrollTo(shown);
       for (const group of list.children) {
         const isIt = selection.word !== null && group.dataset.word === `${selection.word}`;
         group.classList.toggle("selected", isIt);
@@ -130,7 +142,7 @@ Object.assign(slmLens, (() => {
     });
     slmLens.onTheme(refresh);
     refresh();
-    return { root: element("div", {}, list, status), refresh, status, cells };
+    return { root: element("div", { class: "strip" }, status, list), refresh, status, cells };
   }
 
   function inText(data) {

@@ -4,15 +4,16 @@ slmLens.register("top_tokens", (root, data, context) => {
   const { element, choice, number } = slmLens;
   const LOWEST = Math.log(1e-4);  // what is less likely has the colour of the paper
   const state = { at: 0, subset: 0 };
+  const nextLogProb = (p) => (data.next[p].log_prob === null ? -Infinity : data.next[p].log_prob);
   const paint = (p) => (data.next[p]
-    ? slmLens.sequential(1 - Math.max(LOWEST, data.next[p].log_prob) / LOWEST) : null);
+    ? slmLens.sequential(1 - Math.max(LOWEST, nextLogProb(p)) / LOWEST) : null);
   const called = (token) => slmLens.short(data.names[token]
     || data.positions.find((position) => position.token === token));
   const kindOf = (token) => (data.names[token]
     || data.positions.find((position) => position.token === token)).kind;
   function note(p) {
     const next = data.next[p];
-    return next ? `next ${called(next.token)}: log-prob ${number(next.log_prob)}, rank ${next.rank}`
+    return next ? `next ${called(next.token)}: log-prob ${number(nextLogProb(p))}, rank ${next.rank}`
       : "last position";
   }
 
