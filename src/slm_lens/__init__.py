@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from slm_lens.phases.random_weights import random_weights
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
     from slm_lens.readout.wanted import Readout, TopK
+    from slm_lens.report.html_report import report_run
     from slm_lens.report.phase_report import report_phases
     from slm_lens.sequence.batch import SequenceBatch, pad_batch
     from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
@@ -135,19 +136,25 @@ if TYPE_CHECKING:
     from slm_lens.views.coloured_tokens import ablated_tokens, attributed_tokens, coloured_tokens
     from slm_lens.views.dose_figure import dose_figure
     from slm_lens.views.effects_figure import effects_curves, effects_heat_map, word_ablation_figure
+    from slm_lens.views.exploration import exploration_page
+    from slm_lens.views.explorer import explorer_view
     from slm_lens.views.head_roles_figure import head_roles_figure
     from slm_lens.views.lens_figure import lens_figure
+    from slm_lens.views.lens_grid import lens_grid_view
     from slm_lens.views.lens_grid_figure import lens_grid_figure
     from slm_lens.views.modality_figure import modality_figure
     from slm_lens.views.models_figure import models_figure
     from slm_lens.views.of_results import chart_of
     from slm_lens.views.page import Page, PageText, View
+    from slm_lens.views.patching_map import patching_map
     from slm_lens.views.phases_figure import phases_figure
     from slm_lens.views.ranks_figure import ranks_figure, word_ranks_figure
     from slm_lens.views.speech_tokens import speech_tokens
     from slm_lens.views.style import Style
     from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
+    from slm_lens.views.table import table_view
     from slm_lens.views.top_tokens import top_tokens
+    from slm_lens.views.waveform import waveform_view
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
@@ -257,7 +264,9 @@ _MODULE_OF = {
     "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
+    "exploration_page": "views.exploration",
     "explore": "studies.explore",
+    "explorer_view": "views.explorer",
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
@@ -269,6 +278,7 @@ _MODULE_OF = {
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
     "lens_grid_figure": "views.lens_grid_figure",
+    "lens_grid_view": "views.lens_grid",
     "linear_decay": "interventions.steering",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
@@ -295,6 +305,7 @@ _MODULE_OF = {
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
     "patching_figure": "views.sweeps_figure",
+    "patching_map": "views.patching_map",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation",
     "random_directions": "interventions.directions",
@@ -309,6 +320,7 @@ _MODULE_OF = {
     "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
     "report_phases": "report.phase_report",
+    "report_run": "report.html_report",
     "residual_graph": "interventions.attribution.graph",
     "residual_stack": "lens.states",
     "save_figure": "views.chart",
@@ -322,11 +334,13 @@ _MODULE_OF = {
     "study_phases": "studies.phase_study",
     "subject_noise": "interventions.traced_subjects",
     "subject_runs": "interventions.traced_subjects",
+    "table_view": "views.table",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
     "top_tokens": "views.top_tokens",
     "tracing_figure": "views.sweeps_figure",
     "unembedding_hash": "lens.tuned_lens",
+    "waveform_view": "views.waveform",
     "word_ablation_figure": "views.effects_figure",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
@@ -443,7 +457,9 @@ __all__ = [
     "edges_figure",
     "effects_curves",
     "effects_heat_map",
+    "exploration_page",
     "explore",
+    "explorer_view",
     "faithfulness",
     "families_by_name",
     "fit_tuned_lens",
@@ -455,6 +471,7 @@ __all__ = [
     "lens_figure",
     "lens_grid",
     "lens_grid_figure",
+    "lens_grid_view",
     "linear_decay",
     "load",
     "load_tuned_lens",
@@ -481,6 +498,7 @@ __all__ = [
     "patch_paths",
     "patched",
     "patching_figure",
+    "patching_map",
     "phases_figure",
     "projected_out",
     "random_directions",
@@ -495,6 +513,7 @@ __all__ = [
     "read_vocab_spec",
     "read_word_lens",
     "report_phases",
+    "report_run",
     "residual_graph",
     "residual_stack",
     "save_figure",
@@ -508,11 +527,13 @@ __all__ = [
     "study_phases",
     "subject_noise",
     "subject_runs",
+    "table_view",
     "text_subspace",
     "to_transformer_lens",
     "top_tokens",
     "tracing_figure",
     "unembedding_hash",
+    "waveform_view",
     "word_ablation_figure",
     "word_directions",
     "word_lens",

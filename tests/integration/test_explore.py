@@ -66,6 +66,7 @@ def test_samples_give_the_same_as_the_file(model, found):
         attention=[1], attribute=None,
     )  # fmt: skip
     assert again.grid.to_frame().equals(found.grid.to_frame())
+    assert again.attention is not None
     assert again.attention.equal(found.attention[1:2])
     assert again.attribution is None
     unnamed = slm_lens.explore(model, found.audio.waveform, attention=None, attribute=None)
@@ -79,6 +80,7 @@ def test_a_written_utterance_has_no_sound(model):
     assert found.times_s.isnan().all()
     assert [w.word for w in found.words] == ["the", "dolphin", "finds", "a", "trumpet"]
     assert "castle" in {f.label.strip() for f in found.grid.followed if not f.is_word}
+    assert found.attribution is not None
     assert found.attribution.positions == (2,)
     with torch.no_grad():
         top = int(model(sequence.tokens[None])[0, 2].argmax())

@@ -55,10 +55,11 @@ def _word_after(grid: LensGrid, word: int | None) -> str | None:
 
 def _subset_columns(grid: LensGrid, cells: GridCells, subset: str) -> dict[str, pl.Series]:
     ids = cells.top_ids[subset].flatten(0, 1).tolist()
+    names = {**grid.labels, NO_TOKEN: None}
     columns = {
-        f"top_{subset}_ids": pl.Series(ids, dtype=pl.List(pl.Int64)),
+        f"top_{subset}_ids": _lists(cells.top_ids[subset], pl.Int64),
         f"top_{subset}_labels": pl.Series(
-            [[None if t == NO_TOKEN else grid.labels[t] for t in row] for row in ids],
+            [[names[t] for t in row] for row in ids],
             dtype=pl.List(pl.String),
         ),
         f"top_{subset}_log_prob": _lists(cells.top_log_prob[subset], pl.Float32),
@@ -79,7 +80,10 @@ def _flat(values: Tensor) -> pl.Series:
 
 
 def _lists(values: Tensor, dtype: Any) -> pl.Series:
-    return pl.Series(values.flatten(0, 1).tolist(), dtype=pl.List(dtype))
+    rows = values.flatten(0, 1)
+    if not rows.shape[1]:
+        return pl.Series([[]] * len(rows), dtype=pl.List(dtype))
+    return pl.Series(rows.numpy()).cast(pl.List(dtype))
 
 
 def _picked(
@@ -104,7 +108,7 @@ def cells_of(table: pl.DataFrame) -> dict[GridSite, GridCells]:
         The cells by site.
     """
     found = table["site"].unique().to_list()
-    sites = [site for site in GRID_SITES if site in found]
+    sites: list[GridSite] = [site for site in GRID_SITES if site in found]
     return {site: _site_cells(table.filter(pl.col("site") == site)) for site in sites}
 
 

@@ -20,9 +20,10 @@ from slm_lens.lens.model import SpeechTextModel, require_vocabulary
 from slm_lens.lens.states import Forward, choose_forward, provenance_of, stack_and_check
 from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.lens.word_lens import LOGIT_LENS
+from slm_lens.readout._block import Site
 from slm_lens.readout.parts import OTHER
 from slm_lens.readout.read_out import read_out
-from slm_lens.readout.wanted import NO_TOKEN, Readout, Wanted, target_sets
+from slm_lens.readout.wanted import NO_TOKEN, Readout, Statistic, Wanted, target_sets
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.vocab import TOKEN_KINDS, SpeechTextVocab, WordPolicy
 
@@ -76,7 +77,9 @@ def lens_grid(
     rows = _rows(utterance, positions)
     found = {sites: _tops(stack, reader, spans, sites, k) for sites, (spans, _) in rows.items()}
     words, word_followed = _words(vocab, utterance, policy)
-    tops = {site: read for reads in found.values() for site, read in reads.items()}
+    tops: dict[GridSite, Readout] = {
+        site: read for reads in found.values() for site, read in reads.items()
+    }
     chosen = _followed_tokens(tops, follow, n_follow)
     followed = (*words, *(Followed(vocab.label(t), (t,), False) for t in chosen))
     cells: dict[GridSite, GridCells] = {}
@@ -159,7 +162,7 @@ def _read(
     wanted: Wanted,
 ) -> dict[GridSite, Readout]:
     """One pass; a single position is read as a word of one position, for its sets of targets."""
-    as_words = {("last" if s == "position" else s): wanted for s in sites}
+    as_words: dict[Site, Wanted] = {("last" if s == "position" else s): wanted for s in sites}
     read = read_out(
         stack, reader.unembedding, reader.parts, as_words, normalise=reader.normed,
         spans=spans.to(stack.device),
@@ -178,7 +181,7 @@ def _tops(
     sites: tuple[GridSite, ...],
     k: int,
 ) -> dict[GridSite, Readout]:
-    asked = frozenset({"top_k", "mass", "log_normaliser"})
+    asked: frozenset[Statistic] = frozenset({"top_k", "mass", "log_normaliser"})
     return _read(stack, reader, spans, sites, Wanted(asked, None, _within(reader), k))
 
 
@@ -192,7 +195,7 @@ def _ranked(
     if not followed:
         return {}
     sets = target_sets([[f.tokens for f in followed]]).expand(len(spans), -1, -1)
-    asked = frozenset({"rank", "log_prob"})
+    asked: frozenset[Statistic] = frozenset({"rank", "log_prob"})
     return _read(stack, reader, spans, sites, Wanted(asked, sets, _within(reader)))
 
 

@@ -82,8 +82,8 @@ def headlines(phases: Sequence[Phases]) -> pl.DataFrame:
         its 95 % interval over utterances.
     """
     rows = [row for p in phases for row in _headline_rows(p)]
-    floats = dict.fromkeys(("recall", "low", "high"), pl.Float64)
-    return pl.DataFrame(rows, schema_overrides=floats, infer_schema_length=None)
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    return frame.with_columns(pl.col("recall", "low", "high").cast(pl.Float64))
 
 
 def _headline_rows(phases: Phases) -> Iterator[dict[str, Any]]:
@@ -125,6 +125,7 @@ def _headline_table(phases: Sequence[Phases]) -> View:
             "controls are read at that same layer. 95 % intervals over utterances."
         ),
         file_name="recall.csv",
+        page_rows=40,
     )
 
 

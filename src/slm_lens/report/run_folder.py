@@ -126,7 +126,10 @@ def read_run(folder: Path) -> Run:
             "version wrote it: run it again."
         )
     clips = {name: folder / place for name, place in facts["clips"].items()}
-    absent = [str(p) for p in clips.values() if not p.is_file() or folder not in p.parents]
+    inside = folder.resolve()
+    absent = [
+        str(p) for p in clips.values() if not p.is_file() or inside not in p.resolve().parents
+    ]
     if absent:
         raise ValueError(
             f"report_run: {path} names {absent[:3]}, which are not in the folder; expected the "

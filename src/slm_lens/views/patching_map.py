@@ -42,6 +42,9 @@ def patching_map(
             f"{table['position'].unique().to_list()[:5]} for {len(sequence)} tokens, expected one "
             "pair whose places have a position in the run that was patched. Use at='words'."
         )
+    # States that went to the layer that they came from need no mention of it.
+    elsewhere = pl.col("source_layer") != pl.col("layer")
+    table = table.with_columns(source_layer=pl.when(elsewhere).then("source_layer"))
     panels = [
         _panel(rows, dict(zip(_PANEL, key, strict=True)), sequence)
         for key, rows in table.partition_by(

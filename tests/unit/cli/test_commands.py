@@ -52,7 +52,7 @@ def clips(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["families"], ["inspect"], ["encode"], ["phases"], ["demo"], ["convert"],
+    [[], ["families"], ["inspect"], ["encode"], ["phases"], ["demo"], ["report"], ["convert"],
      ["patch"], ["trace"], ["steer"], ["continue"],
      ["convert-kmeans"], ["organism"], ["organism", "train"], ["organism", "speak"],
      ["organism", "pairs"],
@@ -159,6 +159,10 @@ def test_phases_writes_a_report(tmp_path, clips):
     assert (tmp_path / "out" / "phases.svg").stat().st_size > 1000
     assert any((tmp_path / "out" / "organism").glob("*.parquet"))
     assert not list((tmp_path / "out").rglob(".*"))
+    told = run("report", tmp_path / "out", "--out", tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.fullmatch(r"Wrote .*report\.html \(\d+\.\d MB\)\.\n", told)
+    assert "organism: 3 utterances" in page
 
 
 @pytest.mark.slow
@@ -235,6 +239,7 @@ def test_speak_writes_sound_and_word_times(tmp_path):
     [
         (["inspect", "organsim"], "error: load: no folder at 'organsim'"),
         (["encode", "absent.flac"], "error: read_audio: absent.flac: got no such file"),
+        (["report", "absent"], "error: report_run: no run.json in absent"),
         (["phases", "organism", "absent", "--out", "out"], "error: clips_of: no folder at"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -96,7 +97,7 @@ def test_rows_are_words_and_positions(grid, utterance):
     spoken = [i for i, w in enumerate(words) if w.start < w.end]
     assert grid.cells["max"].words == grid.cells["last"].words == tuple(spoken)
     assert grid.cells["max"].spans.tolist() == [[words[i].start, words[i].end] for i in spoken]
-    of_position = [None] * len(utterance.sequence)
+    of_position: list[int | None] = [None] * len(utterance.sequence)
     for i in spoken:
         for p in range(words[i].start, words[i].end):
             of_position[p] = i
@@ -202,7 +203,8 @@ def test_it_is_read_back_from_files(grid, model, utterances, tmp_path):
 
 class TestRefused:
     def test_wishes(self, model, utterance):
-        for wrong in ({"k": 0}, {"n_follow": -1}, {"follow": [D_VOCAB]}):
+        wrongs: list[dict[str, Any]] = [{"k": 0}, {"n_follow": -1}, {"follow": [D_VOCAB]}]
+        for wrong in wrongs:
             with pytest.raises(ValueError, match=r"lens_grid: got k=.*expected k >= 1"):
                 lens_grid(model, utterance, policy="whole_word", **wrong)
 
@@ -215,7 +217,7 @@ class TestRefused:
     @pytest.mark.usefixtures("untyped")
     def test_another_lens(self, model, utterance):
         with pytest.raises(TypeError, match=r"lens_grid: got a str as lens, expected a TunedLens"):
-            lens_grid(model, utterance, policy="whole_word", lens="logit lens")
+            lens_grid(model, utterance, policy="whole_word", lens=cast(Any, "logit lens"))
 
     def test_grids_that_do_not_belong_together(self, grid, tmp_path):
         with pytest.raises(ValueError, match=r"write_lens_grids: got grids of \[\] that differ"):

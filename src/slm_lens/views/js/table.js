@@ -4,8 +4,9 @@ slmLens.register("table", (root, data, context) => {
   const columns = data.columns.map((column) => {
     const { values } = context.array(column.values);
     const isString = column.kind === "string";
+    const letters = isString ? Math.max(4, ...column.spellings.slice(0, 500).map((s) => s.length)) : 0;
     return {
-      ...column, isString,
+      ...column, isString, width: isString ? `${Math.min(letters, 32)}ch` : undefined,
       // What is sorted and saved: a string, a number, or null.
       at: (row) => (isString ? (values[row] === 0 ? null : column.spellings[values[row] - 1])
         : Number.isNaN(values[row]) ? null : values[row]),
@@ -75,7 +76,8 @@ slmLens.register("table", (root, data, context) => {
     const end = Math.min(state.first + data.page_rows, state.order.length);
     body.replaceChildren(...state.order.slice(state.first, end).map((row) => element("tr", {
       data: { row } }, ...columns.map((column) => element("td", {
-      class: column.kind, text: shown(column, column.at(row)),
+      class: column.kind, style: column.width ? { "min-width": column.width } : undefined,
+      text: shown(column, column.at(row)),
       title: column.kind === "float" && column.at(row) !== null ? `${column.at(row)}` : undefined })))));
     heads.forEach((head, i) => head.setAttribute("aria-sort",
       state.by !== i ? "none" : state.down ? "descending" : "ascending"));

@@ -24,6 +24,8 @@ slmLens.register("waveform", (root, data, context) => {
       clock.textContent = `${time.toFixed(2)} of ${seconds(data.duration_s)}`;
     }
     context.setTime(time);
+  }, () => {
+    clock.textContent = `this browser does not play ${data.sound.type}`;
   });
 
   function draw() {
