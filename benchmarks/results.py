@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "patching": ("patching.py",),
     "attribution": ("attribution.py",),
     "attention_views": ("attention_views.py",),
+    "app": ("app.py",),
 }
 PACKAGES = ("torch", "transformers", "transformer-lens", "numpy")
 

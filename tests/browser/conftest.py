@@ -106,6 +106,21 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
+def browser_with(browser: Any) -> Iterator[Callable[..., Any]]:
+    """Starts one more Chromium, with further arguments."""
+    opened = []
+
+    def start(*arguments: str) -> Any:
+        more = [*_ARGUMENTS, *arguments]
+        opened.append(browser.browser_type.launch(executable_path=chromium(), args=more))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
 def browser_page(browser: Any, tmp_path: Path) -> Iterator[BrowserPages]:
     """Pages in a browser without network; no error and no request may have come from them."""
     pages = BrowserPages(browser, tmp_path)

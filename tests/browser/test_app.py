@@ -114,6 +114,32 @@ def test_a_wav_file_with_its_text(visit, tmp_path):
     assert "Their times are rough" in heard.inner_text()
 
 
+def test_a_recording_from_the_microphone(browser_with, app_url, tmp_path):
+    sound, _ = slm_lens.clips_of("held-out")[0]
+    wav = tmp_path / "voice.wav"
+    soundfile.write(wav, *soundfile.read(sound))
+    listening = browser_with(
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={wav}",
+    )
+    page = listening.new_context(permissions=["microphone"]).new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(app_url)
+    page.get_by_role("tab", name="Record or upload").click()
+    page.click("#clip button[aria-label='Record audio']")
+    page.click("#clip button:has-text('Record')")
+    page.wait_for_timeout(2500)
+    page.click("#clip button:has-text('Stop'):visible")
+    page.wait_for_selector("#clip #waveform audio, #clip .waveform-container", state="attached")
+    page.wait_for_timeout(1000)  # while it is sent
+    page.click("#listen")
+    page.wait_for_selector("#look-out iframe, #look-out [role=alert]")
+    seconds = page.locator("#look-out [data-card=heard] p").first.inner_text()
+    assert 1.5 < float(seconds.split(" s,")[0]) < 10
+    assert page.get_by_label("Share").count() == 0  # gradio would send the clip elsewhere
+
+
 def test_hostile_text_is_text(visit):
     page = visit()
     read(page, HOSTILE)

@@ -1,6 +1,7 @@
 """The app over HTTP: many visitors, limits, and what it tells the browser."""
 
 import re
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -136,6 +137,12 @@ def test_files_of_the_machine_are_not_served(app_url):
     assert answer.status_code == 403
 
 
+def test_nobody_goes_around_the_queue(app_url):
+    given = {"data": ["organism", "the zebra", "en-us"], "session_hash": "x"}
+    answer = httpx.post(f"{app_url}gradio_api/run/read_text", json=given)
+    assert answer.status_code == 404
+
+
 def test_a_model_that_is_not_offered_is_refused(app_url):
     with pytest.raises(Exception, match="not in the list of choices"):
         client(app_url).predict("../secret", "the zebra", "en-us", api_name="/read_text")
@@ -150,3 +157,9 @@ def test_a_model_without_a_unit_tokenizer_is_refused_at_once():
     own._source = replace(own._source, unit_tokenizer=None)
     with pytest.raises(AttributeError, match="has no unit tokenizer"):
         serve({"organism": own})
+
+
+def test_without_gradio_it_says_what_to_install(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with pytest.raises(ImportError, match=r"The app needs gradio: pip install 'slm-lens\[app\]'"):
+        serve(models)

@@ -193,3 +193,15 @@ def test_the_attention_benchmark_prints_each_way_that_a_size_allows():
     assert ways == [("2 x 16", "slm-lens"), ("2 x 16", "circuitsvis"), ("2 x 48", "slm-lens")]
     assert rows[0].split()[-2:] == ["1.0", "1.0"]
     assert all(float(x) >= 0 for row in rows for x in row[32:].split())
+
+
+@pytest.mark.slow
+def test_the_app_benchmark_prints_each_way():
+    command = [sys.executable, str(ROOT / "benchmarks" / "app.py"), "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    size, header, *rows = run.stdout.splitlines()
+    assert size.startswith("10 words, ")
+    assert header.split() == ["median", "longest", "sentences"]
+    ways = [row[:14].strip() for row in rows]
+    assert [way for way in ways if way != "in a browser"] == ["functions", "over HTTP", "8 at once"]
+    assert all(0 < float(row[14:].split()[0]) <= float(row[14:].split()[1]) for row in rows)

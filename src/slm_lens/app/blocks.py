@@ -70,7 +70,7 @@ def _reading(bench: Workbench, events: Events, example: str) -> list[tuple[Any, 
             with gr.Row():
                 text = gr.Textbox(
                     example, label=f"Sentence (up to {limits.max_characters} characters)",
-                    lines=2, max_lines=4, scale=4, elem_id="sentence",
+                    lines=2, max_lines=4, scale=4, min_width=280, elem_id="sentence",
                 )  # fmt: skip
                 voice = gr.Dropdown(
                     list(VOICES), value=VOICES[0], label="Voice of espeak-ng", scale=1
@@ -82,12 +82,12 @@ def _reading(bench: Workbench, events: Events, example: str) -> list[tuple[Any, 
             at_most = f"up to {limits.max_seconds:g} s and {limits.max_bytes / 1e6:g} MB"
             with gr.Row():
                 clip = gr.Audio(
-                    sources=["upload", "microphone"], type="filepath", editable=False,
+                    sources=["upload", "microphone"], type="filepath", editable=False, buttons=[],
                     label=f"WAV, FLAC or OGG, {at_most}", elem_id="clip",
                 )  # fmt: skip
                 with gr.Column():
                     words = gr.File(
-                        label="Word times, if there are any (TextGrid, JSON, CTM)", height=110,
+                        label="Word times, if there are any (TextGrid, JSON, CTM)", height=150,
                         elem_id="words-file",
                     )  # fmt: skip
                     said = gr.Textbox(

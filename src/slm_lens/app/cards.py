@@ -25,17 +25,20 @@ CSS = """
 .slm-card p {margin: 4px 0}
 .slm-card audio {width: 100%; max-width: 420px; height: 36px; display: block; margin: 6px 0}
 .slm-words span {display: inline-block; margin: 0 .45em .2em 0}
-.slm-words small, .slm-note {opacity: .8; font-size: .85rem}
+.slm-words small, .slm-note {opacity: .85; font-size: .85rem}
 .slm-units {font-variant-numeric: tabular-nums; overflow-wrap: anywhere}
 .slm-units b {font-weight: 600}
-.slm-heat {border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .85rem}
-.slm-heat th {font-weight: 500; padding: 3px 6px; text-align: center; white-space: nowrap}
-.slm-heat td {padding: 4px 7px; text-align: right; min-width: 3.2em}
+.slm-card .slm-heat {border-collapse: collapse; font-variant-numeric: tabular-nums;
+  font-size: .85rem; width: auto}
+.slm-card .slm-heat :is(th, td) {border: 1px solid #8884; padding: 3px 7px}
+.slm-card .slm-heat th {font-weight: 500; text-align: center; white-space: nowrap}
+.slm-card .slm-heat td {text-align: right; min-width: 3.2em}
 .slm-error {border-color: #c0392b; border-left-width: 6px}
 .slm-progress progress {width: 12em; vertical-align: middle}
 iframe.slm-lens {width: 100%; border: 0}
-@media (max-width: 500px) {.gradio-container .main.app, main.app {padding: 8px !important}}
+.dark {--color-accent: #56b4e9}
 @media (min-width: 700px) {.slm-pair {display: grid; grid-template-columns: 1fr 1fr; gap: 10px}}
+@media (max-width: 500px) {.html-container {padding: 4px 2px !important}}
 """
 _BROWN, _GREEN = (140, 81, 10), (1, 102, 94)
 NOT_A_VOICE = (
@@ -90,14 +93,20 @@ def steered_card(found: Sequence[Continued], sounds: Sequence[Tensor | None], ra
     for one, sound in zip(found, sounds, strict=True):
         title = "As the model is" if one.strength == 0 else f"Steered, strength {one.strength:g}"
         text = f'<p class="slm-text"><b>{escape(one.text)}</b></p>' if one.n_text else ""
-        tokens = " ".join(_token(label) for label in one.labels) if one.n_speech else ""
+        tokens = ""
+        if one.n_speech:
+            pairs = zip(one.labels, one.unit_at, strict=True)
+            tokens = " ".join(_token(label, unit) for label, unit in pairs)
+        if text and tokens:
+            tokens = f"Token by token: {tokens}"
         played = ""
         if sound is not None:
             played = _player(sound, rate_hz, f"units of: {title}")
             played += f'<p class="slm-note">{NOT_A_VOICE}</p>'
         cards.append(
             f'<div class="slm-card" data-card="steered" data-strength="{one.strength:g}">'
-            f"<h2>{title}</h2><p>{one.n_text} tokens of text, {one.n_speech} units</p>{text}"
+            f"<h2>{title}</h2><p>{_count(one.n_text, 'token')} of text, "
+            f"{_count(one.n_speech, 'unit')}</p>{text}"
             f'<p class="slm-units">{tokens}</p>{played}</div>'
         )
     return f'<div class="slm-pair">{"".join(cards)}</div>'
@@ -134,8 +143,8 @@ def patching_card(
         f"after the sentence, {corrupted:.2f} after the one with the other word. Each cell: the "
         f"share of this difference that is {share} when {escape(patching.table['kind'][0])} of "
         f"that block (upwards) at that word is taken from the other run.</p>"
-        f'<table class="slm-heat"><caption class="slm-note">{len(places)} words, {kind} one by '
-        f'one</caption><thead><tr><th scope="col">block</th>{head}</tr></thead>'
+        f'<p class="slm-note">{len(places)} words, {kind} one by one.</p>'
+        f'<table class="slm-heat"><thead><tr><th scope="col">block</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
@@ -187,12 +196,15 @@ def _cell(layer: int, place: str, value: float) -> str:
     )
 
 
-def _token(label: str) -> str:
-    """Units as bare numbers, text as it is written."""
-    bare = label.strip()
-    if bare.startswith("<Un") and bare.endswith(">"):
-        return f'<span data-unit="{bare[3:-1]}">{bare[3:-1]}</span>'
-    return f"<b>{escape(bare)}</b>"
+def _count(n: int, name: str) -> str:
+    return f"{n} {name}" + ("" if n == 1 else "s")
+
+
+def _token(label: str, unit: int | None) -> str:
+    """Units as bare numbers, everything else as it is written."""
+    if unit is not None:
+        return f'<span data-unit="{unit}">{unit}</span>'
+    return f"<b>{escape(label.strip())}</b>"
 
 
 def _player(waveform: Float[Tensor, " n_samples"], sample_rate_hz: int, label: str) -> str:

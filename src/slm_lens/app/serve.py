@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 EXAMPLE = "the zebra lives in the"
 _SESSIONS = 200
+# Around Okabe and Ito's blue, from light to dark: white on the sixth has a contrast of 5.2.
+_BLUES = ("#eef6fb", "#d8eaf5", "#b0d4ea", "#7fb9dc", "#3f97c9", "#0072b2", "#00629a", "#00527f",
+          "#003f63", "#002d47", "#001b2b")  # fmt: skip
 _POLICY = (
     "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; "
     "base-uri 'self'; form-action 'self'"
+)
+# gradio puts its own container before every rule of `css`, so what is around that stands here.
+_NARROW = (
+    "<style>@media (max-width: 500px) {.gradio-container .main.app {padding: 8px !important}}"
+    "</style>"
 )
 # Pages of views tell their height; in a notebook their own script listens, here this one does.
 _FRAME_HEIGHTS = """() => window.addEventListener("message", (event) => {
@@ -82,9 +90,10 @@ def serve(
     """  # noqa: DOC502 (some raised by the parts)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     try:
-        import gradio as gr
+        import gradio  # noqa: F401
     except ImportError:
         raise ImportError("The app needs gradio: pip install 'slm-lens[app]'") from None
+    from gradio.themes import Color, Default
     from starlette.middleware import Middleware
 
     from slm_lens.app.blocks import make_blocks
@@ -93,10 +102,14 @@ def serve(
         _ = model.unit_tokenizer  # without one, nothing can be heard: say so now
     bench = Workbench(models, limits)
     blocks = make_blocks(bench, example=example)
-    system = ["system-ui", "sans-serif"]
-    theme = gr.themes.Default(
-        primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"]
+    theme = Default(
+        primary_hue=Color(*_BLUES, name="okabe-ito"),
+        font=["system-ui", "sans-serif"],
+        font_mono=["ui-monospace", "monospace"],
     )
+    filled = {f"button_primary_background_fill{end}": "*primary_500" for end in ("", "_dark")}
+    hovered = {f"button_primary_background_fill_hover{e}": "*primary_600" for e in ("", "_dark")}
+    theme.set(**filled, **hovered)
     _, url, share_url = blocks.launch(
         server_name=host,
         server_port=port,
@@ -115,6 +128,7 @@ def serve(
         mcp_server=False,
         theme=theme,
         css=CSS,
+        head=_NARROW,
         js=_FRAME_HEIGHTS,
         app_kwargs={"middleware": [Middleware(_PolicyHeader)]},
     )

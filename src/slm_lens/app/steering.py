@@ -17,7 +17,7 @@ class Continued:
         strength: of the vector, in lengths of the states; 0 for the model as it is.
         text: what was generated of text, read together.
         labels: written form of every new token, in order.
-        units: ids of the new units, in order, of the stream of phonetic units.
+        unit_at: for every new token its unit in the stream of phonetic units; None for others.
         n_text: new tokens of text.
         n_speech: new tokens of speech.
     """
@@ -25,9 +25,14 @@ class Continued:
     strength: float
     text: str
     labels: tuple[str, ...]
-    units: tuple[int, ...]
+    unit_at: tuple[int | None, ...]
     n_text: int
     n_speech: int
+
+    @property
+    def units(self) -> tuple[int, ...]:
+        """The new units, in order."""
+        return tuple(unit for unit in self.unit_at if unit is not None)
 
 
 def steer_heard(
@@ -84,7 +89,7 @@ def steer_heard(
             strength=value,
             text=row["text"],
             labels=tuple(row["labels"]),
-            units=tuple(unit_of[t] for t in row["tokens"] if t in unit_of),
+            unit_at=tuple(unit_of.get(t) for t in row["tokens"]),
             n_text=row["n_text"],
             n_speech=row["n_speech"],
         )

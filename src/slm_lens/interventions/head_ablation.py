@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.ablation import check_reference, reference_activations
 from slm_lens.interventions.measured_run import (
     MeasuredRun,
@@ -37,7 +38,7 @@ from slm_lens.sequence.sequence import SpeechTextSequence
 
 
 @dataclass(frozen=True, eq=False)
-class HeadAblation:
+class HeadAblation(Pictured):
     """Metrics without some heads.
 
     Attributes:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.steering import Steering, steered
 from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.lens.model import SpeechTextModel
@@ -40,7 +41,7 @@ class Continuation:
 
 
 @dataclass(frozen=True, eq=False)
-class SteeredGeneration:
+class SteeredGeneration(Pictured):
     """Continuations of some prompts.
 
     Attributes:

@@ -23,6 +23,7 @@ from typing import Literal, get_args
 import numpy as np
 import polars as pl
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.answers import answer_and_foil, answer_tokens
 from slm_lens.interventions.matching import Matching, match_runs
 from slm_lens.interventions.pairs import RunPair
@@ -43,7 +44,7 @@ _PAIR_SEED = 6
 
 
 @dataclass(frozen=True, eq=False)
-class FactPairs:
+class FactPairs(Pictured):
     """Pairs of facts, and those that were left out.
 
     Attributes:

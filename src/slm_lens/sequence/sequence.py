@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.sequence._build import (
     Run,
     assemble,
@@ -39,7 +40,7 @@ from slm_lens.vocab import TOKEN_KINDS, SpeechTextVocab, TokenKind
 
 
 @dataclass(frozen=True, eq=False)
-class SpeechTextSequence:
+class SpeechTextSequence(Pictured):
     """Token ids with their kind and the words that they carry.
 
     Attributes:

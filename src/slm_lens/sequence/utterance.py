@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
+from slm_lens._pictured import Pictured
 from slm_lens.sequence.sequence import SpeechTextSequence
 
 
 @dataclass(frozen=True, eq=False)
-class Utterance:
+class Utterance(Pictured):
     """A sequence with the name under which its words appear in tables.
 
     Attributes:

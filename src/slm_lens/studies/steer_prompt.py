@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens._atomic import write_atomically
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.directions import modality_direction, word_directions
 from slm_lens.interventions.site import Site, check_sites
 from slm_lens.interventions.steered_generation import generate_steered
@@ -29,7 +30,7 @@ StreamKind = Literal["resid_pre", "resid_post"]
 
 
 @dataclass(frozen=True, eq=False)
-class SteeredPrompt:
+class SteeredPrompt(Pictured):
     """Continuations of one prompt.
 
     Attributes:

@@ -10,7 +10,7 @@ from slm_lens.vocab import SpeechTextVocab
 
 def speech_tokens(
     sequence: SpeechTextSequence,
-    vocab: SpeechTextVocab,
+    vocab: SpeechTextVocab | None = None,
     *,
     units: Units | None = None,
     phones: Alignment | None = None,
@@ -25,7 +25,7 @@ def speech_tokens(
 
     Args:
         sequence: what the model reads.
-        vocab: the model's vocabulary.
+        vocab: the model's vocabulary; without it token ids stand for units and pieces of words.
         units: the units that the sequence was made from, for the time of each one.
         phones: phonemes of the clip with their times (`read_alignment` of a tier of phones).
         title: heading.

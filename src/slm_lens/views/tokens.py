@@ -16,7 +16,7 @@ from slm_lens.vocab import SpeechTextVocab
 
 def described_positions(
     sequence: SpeechTextSequence,
-    vocab: SpeechTextVocab,
+    vocab: SpeechTextVocab | None,
     *,
     units: Units | None = None,
     phones: Alignment | None = None,
@@ -25,7 +25,7 @@ def described_positions(
 
     Args:
         sequence: what the model reads.
-        vocab: the model's vocabulary, for the names of tokens.
+        vocab: the model's vocabulary, for the names of tokens; None for their ids.
         units: the units of the clip, for the time of each one; without them only words have times.
         phones: phonemes of the clip with their times; needs `units`.
 
@@ -37,7 +37,13 @@ def described_positions(
         ValueError: the units are not those of the sequence, or phonemes come without units.
         VocabError: a token is not of this vocabulary.
     """  # noqa: DOC502 (VocabError is raised by label)
-    stream_of = {t: (name, u) for name, ids in vocab.streams.items() for u, t in enumerate(ids)}
+    if vocab is None and units is not None:
+        raise ValueError(
+            f"speech_tokens: got {len(units)} units without a vocabulary, expected both: which "
+            "positions hold units is looked up in it. Give vocab=model.vocab."
+        )
+    streams = {} if vocab is None else vocab.streams
+    stream_of = {t: (name, u) for name, ids in streams.items() for u, t in enumerate(ids)}
     word_of = {p: i for i, w in enumerate(sequence.words) for p in range(w.start, w.end)}
     ids = sequence.tokens.tolist()
     spoken = [p for p, t in enumerate(ids) if stream_of.get(t, ("", 0))[0] == "units"]
@@ -45,7 +51,8 @@ def described_positions(
     time_of = dict(zip(spoken, times, strict=True)) if times else {}
     positions = []
     for p, (token, kind) in enumerate(zip(ids, sequence.kinds, strict=True)):
-        found: dict[str, Any] = {"token": token, "kind": kind, "label": vocab.label(token)}
+        label = str(token) if vocab is None else vocab.label(token)
+        found: dict[str, Any] = {"token": token, "kind": kind, "label": label}
         if token in stream_of:
             found["stream"], found["unit"] = stream_of[token]
         if p in word_of:

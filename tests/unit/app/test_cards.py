@@ -9,6 +9,7 @@ from slm_lens.app.events import progress_bar, refusal, shown, word_choices
 from slm_lens.app.hearing import Heard
 from slm_lens.app.steering import Continued
 from slm_lens.app.workbench import Step, Workbench
+from slm_lens.interventions.pairs import Direction
 from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.speech.alignment import AlignedWord, Alignment
 
@@ -38,7 +39,7 @@ def clip(words=(HOSTILE, "zebra"), name=HOSTILE):
     return Heard(name, 0.1 * torch.ones(1600), 1600, aligned, "text, roughly aligned")
 
 
-def patching(direction="denoising"):
+def patching(direction: Direction = "denoising"):
     rows = [("p", "resid_pre", layer, None, layer, label, role, 3, "logit_difference", 4.0, -1.0,
              patched) for layer, label, role, patched in
             [(0, HOSTILE, "changed", 3.0), (0, "<end>", "end", -1.0),
@@ -51,7 +52,7 @@ def patching(direction="denoising"):
     "made",
     [
         heard_card(clip(), 7),
-        steered_card([Continued(0.0, HOSTILE, (HOSTILE, "<Un7>"), (7,), 1, 1)], [None], 16_000),
+        steered_card([Continued(0.0, HOSTILE, (HOSTILE, "-"), (None, 7), 1, 1)], [None], 16_000),
         words_table(HOSTILE, [HOSTILE], [[HOSTILE]]),
         refusal(ValueError(HOSTILE)),
         patching_card(
@@ -77,12 +78,13 @@ def test_a_clip_says_where_its_words_are_from():
 
 
 def test_units_are_bare_numbers_and_text_is_read_together():
-    spoken = Continued(1.5, "", ("<Un7>", "<Un12>"), (7, 12), 0, 2)
-    written = Continued(0.0, "the desert", (" the", " des", "ert"), (), 3, 0)
+    spoken = Continued(1.5, "", ("<Un7>", "[Hu12]"), (7, 12), 0, 2)
+    written = Continued(0.0, "the desert", (" the", " des", "ert"), (None,) * 3, 3, 0)
     made = steered_card([written, spoken], [None, torch.zeros(1600)], 1600)
     read = Tags(made)
     assert "7 12" in read.text
     assert "Un" not in read.text
+    assert "Hu" not in read.text
     assert "the desert" in read.text
     assert "Steered, strength 1.5" in read.text
     assert made.count("<audio") == 1

@@ -61,6 +61,7 @@ def test_a_recording_with_its_text(zebra, tmp_path):
     heard = listen(clip, RATE_HZ, Limits(), transcript="the zebra lives in the desert")
     assert heard.words_from == "text, roughly aligned"
     assert [w.lower() for w in heard.words] == list(zebra.words)
+    assert heard.alignment is not None
     for rough, true in zip(heard.alignment, zebra.alignment, strict=True):
         assert rough.start_s == pytest.approx(true.start_s, abs=0.08)  # two frames
 

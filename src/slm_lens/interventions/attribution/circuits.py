@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution._circuit_run import CircuitRuns, circuit_hooks
 from slm_lens.interventions.attribution._pair_task import (
     Question,
@@ -47,7 +48,7 @@ from slm_lens.model.provenance import Provenance
 
 
 @dataclass(frozen=True, eq=False)
-class Faithfulness:
+class Faithfulness(Pictured):
     """How much of a model's effect circuits keep, for each pair.
 
     Attributes:

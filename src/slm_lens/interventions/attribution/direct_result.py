@@ -7,6 +7,7 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
 
@@ -37,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class DirectAttribution:
+class DirectAttribution(Pictured):
     """Parts of a logit difference, for each utterance.
 
     Attributes:

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution._pair_task import (
     Question,
     check_question,
@@ -52,7 +53,7 @@ EdgeAt = tuple[int, Edge, Place]
 
 
 @dataclass(frozen=True, eq=False)
-class PathEffects:
+class PathEffects(Pictured):
     """What paths do, for each pair.
 
     Attributes:
