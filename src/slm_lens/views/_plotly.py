@@ -189,8 +189,9 @@ def _add_panel(figure: "Figure", panel: Panel, number: int, chart: Chart, style:
         add_mark(figure, mark, panel, axes, style)
     if panel.key:
         legend = f"legend{number + 10}"
-        domain = figure.layout[f"xaxis{number if number > 1 else ''}"].domain
-        height = figure.layout[f"yaxis{number if number > 1 else ''}"].domain
+        layout: Any = figure.layout
+        suffix = str(number) if number > 1 else ""
+        domain, height = layout[f"xaxis{suffix}"].domain, layout[f"yaxis{suffix}"].domain
         _add_entries(figure, panel.key, legend, axes, style)
         place = {"x": domain[1], "y": height[1], "xanchor": "right", "yanchor": "top"}
         size = {"size": pixels(style, style.tick_pt)}

@@ -75,6 +75,7 @@ def test_a_sequence_is_a_strip_of_token_ids(model):
     labels = [p["label"] for p in view.data["positions"]]
     assert labels == [str(t) for t in utterance.sequence.tokens.tolist()]
     assert [w["word"] for w in view.data["words"]] == [w.word for w in utterance.sequence.words]
-    assert shown_as(utterance.sequence).data["groups"] == view.data["groups"]
+    of_sequence: Any = shown_as(utterance.sequence)
+    assert of_sequence.data["groups"] == view.data["groups"]
     strip = slm_lens.speech_tokens(utterance.sequence, model.vocab)
     assert "unit" in strip.data["positions"][2]

@@ -28,7 +28,8 @@ def mean_state(hf, sequence, start, end, layer):
 
 
 def gap_of(hf, pair, layer, span, vector):
-    with added(hf, "resid_post", layer, *span, vector.expand(span[1] - span[0], -1)):
+    start, end = span
+    with added(hf, "resid_post", layer, start, end, vector.expand(end - start, -1)):
         logits = logits_of(hf, pair.corrupted.tokens[None])[0, -1].double()
     return (logits[ANSWER] - logits[FOIL]).item()
 

@@ -1,5 +1,6 @@
 // A chart that Plotly draws, in the colours of the page. Traces and layout come finished; here only
-// colours are replaced by those of a dark page, and charts wider than the page scroll.
+// colours are replaced by those of a dark page, and charts wider than the page scroll. A chart is drawn
+// when it comes near the window, or the page is printed.
 "use strict";
 (() => {
   const ON_DARK = {
@@ -33,10 +34,22 @@
     box.append(plot);
     root.append(box);
     plot.dataset.traces = String(data.data.length);
-    Plotly.newPlot(plot, data.data, data.layout, {
-      displaylogo: false,
-      modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
-      toImageButtonOptions: { format: "svg", filename: "chart" },
-    });
+    plot.style.height = `${data.layout.height}px`;
+    const draw = () => {
+      near.disconnect();
+      removeEventListener("beforeprint", draw);
+      if (plot.childElementCount) return;
+      Plotly.newPlot(plot, data.data, data.layout, {
+        displaylogo: false,
+        modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"],
+        toImageButtonOptions: { format: "svg", filename: "chart" },
+      });
+    };
+    // Drawing takes a tenth of a second each: those far below wait until they come near.
+    const near = new IntersectionObserver((entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) draw();
+    }, { rootMargin: "400px" });
+    near.observe(plot);
+    addEventListener("beforeprint", draw);
   });
 })();

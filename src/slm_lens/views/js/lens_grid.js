@@ -237,8 +237,8 @@ slmLens.register("lens_grid", (root, data, context) => {
   }
 
   function series(row) {
-    const word = row === null ? null : here().words[row];
-    const ranks = (followed) => [...Array(data.n_layers + 1).keys()].map((layer) =>
+    const word = here().words[row];
+    const ofLayers = (followed) => [...Array(data.n_layers + 1).keys()].map((layer) =>
       here().rank(state.subset, layer, row, followed));
     const found = [];
     const own = model.current(word);
@@ -254,14 +254,16 @@ slmLens.register("lens_grid", (root, data, context) => {
       found.push({ label: is_word ? label : model.name(pin), followed, pin,
         colour: HUES[i % HUES.length], dash: DASHES[i % DASHES.length] });
     });
-    return found.map((line) => ({ ...line, ranks: ranks(line.followed) }));
+    return found.map((line) => ({ ...line, ranks: ofLayers(line.followed) }));
   }
 
   function drawLines(row) {
-    const drawn = row === null ? [] : series(row);
-    lineTitle.textContent = row === null ? "Ranks by layer" : `Ranks by layer at ${called(row)}, within ${SUBSETS[state.subset]}`;
+    for (const part of [lineTitle, lines.root, legend]) part.hidden = row === null;
+    if (row === null) return;
+    const drawn = series(row);
+    lineTitle.textContent = `Ranks by layer at ${called(row)}, within ${SUBSETS[state.subset]}`;
     lines.draw(drawn, { largest: data.sizes[state.subset], n_layers: data.n_layers,
-      layer: row === null ? null : state.layer });
+      layer: state.layer });
     legend.replaceChildren(...drawn.map((line) => element("li", {},
       element("span", { class: "stroke", style: { "border-top-color": line.colour,
         "border-top-style": line.dash === "none" ? "solid" : "dashed" } }),
