@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens.interventions.attribution._pair_task import (
     Question,
     check_question,
@@ -109,6 +110,7 @@ def patch_paths(
     *,
     direction: Direction = "denoising",
     fit: Fit = "warp",
+    progress: bool = True,
 ) -> PathEffects:
     """Send some writers' outputs to some readers, and measure.
 
@@ -122,6 +124,7 @@ def patch_paths(
             ``"noising"`` the reverse.
         fit: how words of unequal length are brought together; positions without a match get
             nothing.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The effects.
@@ -149,11 +152,12 @@ def patch_paths(
         graph.mask(of_path, "patch_paths")
     names = writer_hooks(model.cfg.n_layers)
     effects, values = [], []
-    for pair in question.pairs:
-        task = pair_task(model, lens, question, pair, direction, names)
-        runs = PathRuns(model, task)
-        effects.append(runs.effects([(of_path, None) for of_path in edges]))
-        values.append((task.source_value, runs.before))
+    with shown_steps(question.pairs, "patching paths", shown=progress) as each:
+        for pair in each:
+            task = pair_task(model, lens, question, pair, direction, names)
+            runs = PathRuns(model, task)
+            effects.append(runs.effects([(of_path, None) for of_path in edges]))
+            values.append((task.source_value, runs.before))
     return PathEffects(
         question=question,
         direction=direction,
