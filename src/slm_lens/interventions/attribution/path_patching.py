@@ -4,7 +4,8 @@ Every other head and MLP between them is frozen. So a receiver's input is known 
 its own: ``x[corrupted] + sum over senders of (w[clean] - w[corrupted])``. What receivers make of
 that (queries, keys, values, an MLP's output) is put into the corrupted run, all of them together,
 and everything behind them is computed anew. The logits as a receiver get the senders' change on
-top of the run's last stream.
+top of the run's last stream. A head or MLP that is sender and receiver of one path counts as both:
+its recorded change is sent, and what it makes of its new input flows on besides.
 
 For the reverse direction, noising, read "clean" for "corrupted" and the other way round.
 
