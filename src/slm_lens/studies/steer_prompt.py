@@ -1,7 +1,8 @@
 """What a model goes on with after a prompt, by how strongly it is steered.
 
-The vector is made as long as the states are on average where it is added (over the prompt's
-positions), so that a strength of 1 means as much in one layer and model as in another.
+The vector is made as long as the states are where it is added (the median over the prompt's
+positions: the first one is many times longer in most models, and would decide a mean), so that a
+strength of 1 means as much in one layer and model as in another.
 """
 
 from collections.abc import Sequence
@@ -159,7 +160,7 @@ def steer_prompt(
     check_sites(model, [site], "steer_prompt")
     vector = _unit_vector(model, toward, away)
     stack = residual_stack(model, prompt.sequence.tokens[None])
-    length = float(stack[layer + (kind == "resid_post"), 0].float().norm(dim=-1).mean())
+    length = float(stack[layer + (kind == "resid_post"), 0].float().norm(dim=-1).quantile(0.5))
     schedule = constant if decay is None else linear_decay(decay)
     rows: list[dict[str, Any]] = []
     provenance = model.provenance
