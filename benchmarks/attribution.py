@@ -79,7 +79,7 @@ def with_slm_lens(model: Any, pair: Any, spent: list[float]) -> Callable[[], dic
     timed(nodes, "_contract", spent)
 
     def run() -> dict[str, float]:
-        found = nodes.attribute_nodes(model, [pair], logit_difference())
+        found = nodes.attribute_nodes(model, [pair], logit_difference(), progress=False)
         rows = zip(found.sites, found.summed(0, "positions").tolist(), strict=True)
         return {
             f"{site.label} {i}": score

@@ -1,8 +1,9 @@
 """What commands print: for people on a terminal, for scripts everywhere else."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Protocol, TypeVar, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -45,3 +46,35 @@ def step_progress(name: str, n_steps: int, *, shown: bool) -> Iterator[Callable[
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bar:
         task = bar.add_task(name, total=n_steps, note="")
         yield lambda done, note: bar.update(task, completed=done, note=note)
+
+
+@runtime_checkable
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Item = TypeVar("_Item", bound=_Named)
+
+
+@contextmanager
+def shown_steps(items: Sequence[_Item], name: str, *, shown: bool) -> Iterator[Iterator[_Item]]:
+    """A progress bar over runs or pairs that says which one is at work, on a terminal only.
+
+    Args:
+        items: what is worked through, each with a name.
+        name: of the work, before the bar.
+        shown: False for no bar on a terminal either.
+
+    Yields:
+        The items.
+    """
+    with step_progress(name, len(items), shown=shown) as show:
+
+        def each() -> Iterator[_Item]:
+            for done, item in enumerate(items):
+                show(done, item.name)
+                yield item
+            show(len(items), "")
+
+        yield each()

@@ -3,11 +3,12 @@
 import io
 import re
 import sys
+from types import SimpleNamespace
 
 import pytest
 from rich.table import Table
 
-from slm_lens._console import make_console, step_progress
+from slm_lens._console import make_console, shown_steps, step_progress
 
 CELL = "one two three four five six seven eight nine ten"
 LINE = "/a/path/that is longer than/[bold]forty/:smile:/columns and must stay whole"
@@ -60,3 +61,17 @@ def test_a_progress_bar_is_for_terminals_and_can_be_off(monkeypatch, out, shown,
         show(3, "KL 0.500")
     assert ("3/7 KL 0.500" in re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue())) == seen
     assert bool(stream.getvalue().strip()) == seen
+
+
+def test_steps_are_named_on_a_terminal(monkeypatch):
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    items = [SimpleNamespace(name="zebra"), SimpleNamespace(name="tiger")]
+    with shown_steps(items, "reading", shown=True) as each:
+        assert [next(each), next(each)] == items
+    seen = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue())
+    assert "1/2 tiger" in seen
+    with shown_steps(items, "reading", shown=False) as each:
+        assert list(each) == items

@@ -83,6 +83,7 @@ def steer_heard(
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             seed=seed,
+            progress=False,
         )
         (row,) = made.table.iter_rows(named=True)
         yield Continued(

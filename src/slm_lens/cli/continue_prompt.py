@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from slm_lens.cli.model_options import ModelName, ModelOptions
+from slm_lens.cli.out_folder import require_folder
 from slm_lens.cli.pair_options import Modality, decimals
+from slm_lens.cli.patch import Progress
 
 
 def continue_prompt(
@@ -40,6 +42,7 @@ def continue_prompt(
         float, typer.Option(min=0, help="0 takes the likeliest token; above 0 samples.")
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    progress: Progress = True,
 ) -> None:
     """Continue a prompt with a direction added, by how strongly."""
     from slm_lens.report.steering_report import report_steering
@@ -47,6 +50,7 @@ def continue_prompt(
     from slm_lens.studies.steer_prompt import steer_prompt
 
     wanted = decimals("--strengths", strengths)
+    require_folder(out)
     slm = options.load(model)
     announced = None if continue_in is None else continue_in.value
     read = slm.sequence_from_audio if audio else slm.sequence_from_text
@@ -63,5 +67,6 @@ def continue_prompt(
         max_new_tokens=max_new_tokens,
         temperature=temperature,
         seed=seed,
+        progress=progress,
     )
     report_steering(steered, out)

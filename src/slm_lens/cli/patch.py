@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slm_lens.cli.model_options import ModelName, ModelOptions
+from slm_lens.cli.out_folder import require_folder
 from slm_lens.cli.pair_options import PairOptions, PairsName, numbers
 
 if TYPE_CHECKING:
@@ -107,6 +108,7 @@ def patch(
     chosen = metrics_of(metric or [MetricName.logit_difference])
     at_layers, from_layers = numbers("--layers", layers), numbers("--source-layers", source_layers)
     at_heads = "each" if heads == "each" else numbers("--heads", heads)
+    require_folder(out)
     slm = options.load(model)
     found, counted = pair_options.load(slm, pairs)
     patching = patch_pairs(

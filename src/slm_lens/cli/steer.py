@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from slm_lens.cli.model_options import ModelName, ModelOptions
+from slm_lens.cli.out_folder import require_folder
 from slm_lens.cli.pair_options import PairOptions, PairsName, decimals, numbers
 from slm_lens.cli.patch import Layers, Memory, MetricName, Out, Progress, metrics_of
 
@@ -64,6 +65,7 @@ def steer(
 
     chosen = metrics_of(metric or [MetricName.logit_difference])
     wanted, at_layers = decimals("--strengths", strengths), numbers("--layers", layers)
+    require_folder(out)
     slm = options.load(model)
     found, counted = pair_options.load(slm, pairs)
     response = steer_pairs(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from slm_lens.cli.model_options import ModelName, ModelOptions
+from slm_lens.cli.out_folder import require_folder
 from slm_lens.cli.pair_options import PairOptions, PairsName, numbers
 from slm_lens.cli.patch import Layers, Memory, MetricName, Out, Progress, metrics_of
 
@@ -83,6 +84,7 @@ def trace(
     from slm_lens.report.effects_report import report_tracing
 
     chosen, at_layers = metrics_of(metric or [MetricName.probability]), numbers("--layers", layers)
+    require_folder(out)
     slm = options.load(model)
     found, counted = pair_options.load(slm, pairs)
     tracing = causal_trace(

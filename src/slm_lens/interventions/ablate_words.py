@@ -33,6 +33,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens.interventions._taken_out import Taken, Taker
 from slm_lens.interventions._word_metrics import NAMES, metrics_at_word
 from slm_lens.interventions.measured_run import (
@@ -75,6 +76,7 @@ def ablate_words(
     n_bootstrap: int = 1000,
     seed: int = 0,
     memory_mb: float = 256.0,
+    progress: bool = True,
 ) -> WordAblation:
     """Project words out of the stream, one word and layer at a time, and measure.
 
@@ -95,6 +97,7 @@ def ablate_words(
         n_bootstrap: resamples of utterances in intervals.
         seed: seed of draws and resamples.
         memory_mb: as in `PatchedRuns`.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The effects.
@@ -125,12 +128,14 @@ def ablate_words(
     at = sites(model, kind, layers=layers)
     taker = Taker(model, at, n_text_directions, n_draws, seed)
     tables, provenance = [], model.provenance
-    for run, of_run in zip(runs, chosen.of_run, strict=True):
-        if of_run:
-            engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
-            provenance = provenance_of_runs(model, engine) or provenance
-            reader = _Reader(LogitLens(model), taker, engine, run, further, until)
-            tables += [reader.table(one) for one in of_run]
+    words_of = dict(zip([run.name for run in runs], chosen.of_run, strict=True))
+    with shown_steps(runs, "taking words out", shown=progress) as each:
+        for run in each:
+            if of_run := words_of[run.name]:
+                engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
+                provenance = provenance_of_runs(model, engine) or provenance
+                reader = _Reader(LogitLens(model), taker, engine, run, further, until)
+                tables += [reader.table(one) for one in of_run]
     return WordAblation(
         table=pl.concat(tables),
         word=word,

@@ -219,8 +219,8 @@ def dose_response(
     Raises:
         TypeError: a vector that is no tensor of floats, metrics without names, or one strength for
             several.
-        ValueError: no run, strength or metric; a name twice; vectors of another width or number;
-            a layer that the model does not have.
+        ValueError: no run, strength or metric; a name or strength twice; vectors of another width
+            or number; a layer that the model does not have; a strength that makes states overflow.
     """  # noqa: DOC502 (raised by the checks)
     check_runs(runs, metrics, "dose_response")
     _check_options(strengths, n_random)
@@ -266,10 +266,10 @@ def _check_options(strengths: Sequence[float], n_random: int) -> None:
         raise TypeError(
             f"dose_response: got strengths={strengths}, expected several. Give [{strengths}]."
         )
-    if not len(strengths) or n_random < 0:
+    if not len(strengths) or len(set(strengths)) < len(strengths) or n_random < 0:
         raise ValueError(
-            f"dose_response: got {len(strengths)} strengths and n_random={n_random}, expected at "
-            "least one strength, and n_random >= 0."
+            f"dose_response: got the strengths {list(strengths)} and n_random={n_random}, expected "
+            "at least one strength, each once, and n_random >= 0."
         )
 
 

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.ablation import check_reference, reference_activations
 from slm_lens.interventions.measured_run import (
@@ -139,6 +140,7 @@ def ablate_heads(
     n_bootstrap: int = 1000,
     seed: int = 0,
     memory_mb: float = 256.0,
+    progress: bool = True,
 ) -> HeadAblation:
     """Silence heads, and measure.
 
@@ -153,6 +155,7 @@ def ablate_heads(
         n_bootstrap: resamples of runs in intervals.
         seed: seed of the draws and the resamples.
         memory_mb: as in `PatchedRuns`.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The metrics.
@@ -170,18 +173,19 @@ def ablate_heads(
     means = _means(model, needed, reference) if how == "mean" else {}
     lens = LogitLens(model)
     values, baselines, provenance = [], [], None
-    for run in runs:
-        engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
-        meter = Meter(lens, run, metrics, engine.states[-1])
-        where = torch.tensor(run.positions)
-        zero = engine.states.new_zeros(model.cfg.d_head)
-        cells = [
-            [Patch(h, where, means.get(h, zero).expand(len(where), -1)) for h in of_set]
-            for of_set in sets
-        ]
-        values.append(meter.measure(engine, cells).T)
-        baselines.append(meter.baseline)
-        provenance = provenance_of_runs(model, engine)
+    with shown_steps(runs, "silencing heads", shown=progress) as each:
+        for run in each:
+            engine = PatchedRuns(model, run.sequence.tokens, memory_mb=memory_mb)
+            meter = Meter(lens, run, metrics, engine.states[-1])
+            where = torch.tensor(run.positions)
+            zero = engine.states.new_zeros(model.cfg.d_head)
+            cells = [
+                [Patch(h, where, means.get(h, zero).expand(len(where), -1)) for h in of_set]
+                for of_set in sets
+            ]
+            values.append(meter.measure(engine, cells).T)
+            baselines.append(meter.baseline)
+            provenance = provenance_of_runs(model, engine)
     measured = torch.stack(values, 1)  # metric, run, set
     return HeadAblation(
         together=measured[..., 0],

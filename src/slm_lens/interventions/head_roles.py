@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
 from slm_lens.interventions._role_keys import HEAD_ROLES, HeadRole, RoleKeys, role_keys
 from slm_lens.interventions.changing import hook_point, hooked
@@ -172,6 +173,7 @@ def head_roles(
     layers: Sequence[int] | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
+    progress: bool = True,
 ) -> HeadRoles:
     """Where every head looks from the last position of every word.
 
@@ -183,6 +185,7 @@ def head_roles(
         layers: blocks; None for all.
         n_bootstrap: resamples of utterances in intervals.
         seed: seed of the resamples.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The attention.
@@ -210,7 +213,9 @@ def head_roles(
             f"head_roles: found no word with a position in {len(utterances)} utterances of the "
             f"modalities {tuple(modalities)}, expected at least one. Have the sequences words?"
         )
-    read = [_read(model, x.sequence.tokens, keys, chosen) for x, keys in of_runs]
+    keys_of = {x.name: keys for x, keys in of_runs}
+    with shown_steps([x for x, _ in of_runs], "head roles", shown=progress) as each:
+        read = [_read(model, x.sequence.tokens, keys_of[x.name], chosen) for x in each]
     return HeadRoles(
         mass=torch.cat([mass for mass, _ in read], 1),
         uniform=torch.cat([uniform for _, uniform in read], 1),

@@ -106,6 +106,11 @@ class _LogitDifference(Metric):
         require_within(lens, (*scored.answer, *scored.foil), self.within, self.name)
         ids = torch.tensor([*scored.answer, *scored.foil], device=lens.unembedding.weight.device)
         logits = lens.unembedding.rows(ids).logits(lens.normed(states[:, -1]))
+        if not logits.isfinite().all():
+            raise ValueError(
+                "logit_difference: got states that are not finite, expected numbers. Did the model "
+                "overflow? Load it in float32 or bfloat16, or steer it less."
+            )
         n = len(scored.answer)
         return logits[:, :n].logsumexp(1) - logits[:, n:].logsumexp(1)
 

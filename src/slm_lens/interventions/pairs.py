@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -178,8 +179,19 @@ def pair_of_tokens(
         The pair; positions whose tokens differ have the role ``"changed"``.
 
     Raises:
-        ValueError: the runs are no two runs of equal length, or as `RunPair`.
+        TypeError: the runs are no tensors of whole numbers.
+        ValueError: they are no two runs of equal length, or as `RunPair`.
     """
+    strange = [
+        str(t.dtype) if isinstance(t, Tensor) else type(t).__name__
+        for t in (clean, corrupted)
+        if not isinstance(t, Tensor) or t.is_floating_point() or t.dtype == torch.bool
+    ]
+    if strange:
+        raise TypeError(
+            f"pair_of_tokens: got {strange} as token ids, expected tensors of whole numbers. Give "
+            "torch.tensor([...])."
+        )
     if clean.ndim != 1 or clean.shape != corrupted.shape or not len(clean):
         raise ValueError(
             f"pair_of_tokens: got tokens of shape {tuple(clean.shape)} and "

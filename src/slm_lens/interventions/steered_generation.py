@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.steering import Steering, steered
 from slm_lens.lens._runs import ONE_AT_A_TIME
@@ -83,6 +84,7 @@ def generate_steered(
     temperature: float = 0.0,
     seed: int = 0,
     use_past_kv_cache: bool = True,
+    progress: bool = True,
 ) -> SteeredGeneration:
     """Continue prompts while steering.
 
@@ -99,6 +101,7 @@ def generate_steered(
         temperature: 0 takes the likeliest token; above 0 samples.
         seed: seed of the sampling, set anew for each prompt, so that it does not depend on others.
         use_past_kv_cache: keep keys and values. Changes numbers by rounding only.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The continuations.
@@ -126,9 +129,10 @@ def generate_steered(
     _check_reach(prompts, given, max_new_tokens)
     found = []
     with steered(model, given) if given else nullcontext():
-        for prompt in prompts:
-            new = _generate(model, prompt.sequence.tokens, options, seed)
-            found.append(_read(model, prompt, new))
+        with shown_steps(prompts, "generating", shown=progress) as each:
+            for prompt in each:
+                new = _generate(model, prompt.sequence.tokens, options, seed)
+                found.append(_read(model, prompt, new))
         provenance = model.provenance
     return SteeredGeneration(tuple(found), provenance)
 

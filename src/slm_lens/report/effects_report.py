@@ -109,22 +109,23 @@ def report_dose_response(response: DoseResponse, counted: str, out: Path) -> Non
     for name in response.metrics:
         of_metric = curves.filter(metric=name)
         console.print(f"\nchange of {name}", soft_wrap=True)
-        console.print(dose_table(of_metric))
+        console.print(dose_table(of_metric, len(response.runs)))
         save_figure(dose_figure(response, metric=name), out / f"dose_response_{name}")
         files += [f"dose_response_{name}.png", f"dose_response_{name}.svg"]
     console.print(
-        f"Mean over {len(response.runs)} pairs [95 % interval]; in brackets random vectors of the "
-        "same norm. Strength 1 is the length of the mean state.",
+        f"Mean over {len(response.runs)} pairs {_interval_of(len(response.runs))}; in brackets "
+        "random vectors of the same norm. Strength 1 is the length of the mean state.",
         soft_wrap=True,
     )
     console.print(f"Wrote {out}/{', '.join(files)}.", soft_wrap=True)
 
 
-def dose_table(curves: pl.DataFrame) -> Table:
+def dose_table(curves: pl.DataFrame, n_runs: int) -> Table:
     """Effects of one metric, layers down and strengths across.
 
     Args:
         curves: rows of `DoseResponse.curves` of one metric.
+        n_runs: how many runs they are means over: one has no spread.
 
     Returns:
         A table for the terminal.
@@ -135,7 +136,8 @@ def dose_table(curves: pl.DataFrame) -> Table:
         cells = []
         for row in group.iter_rows(named=True):
             control = "" if row["control"] is None else f" ({row['control']:.3f})"
-            spread = "" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]"
+            bare = row["low"] is None or n_runs < 2
+            spread = "" if bare else f" [{row['low']:.3f}, {row['high']:.3f}]"
             cells.append(f"{row['effect']:.3f}{spread}{control}")
         table.add_row(str(layer), *cells)
     return table
@@ -165,8 +167,11 @@ def _counted(summary: pl.DataFrame, examples: str) -> str:
     n, n_left_out = summary[f"n_{examples}"], summary["n_left_out"].max()
     shown = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     left_out = f"; {n_left_out} {_SMALL}" if n_left_out else ""
-    interval = "[95 % interval, over two or more]" if (n < 2).any() else "[95 % interval]"
-    return f"Mean over {shown} {examples} {interval}{left_out}"
+    return f"Mean over {shown} {examples} {_interval_of(n.min())}{left_out}"
+
+
+def _interval_of(n_fewest: Any) -> str:
+    return "[95 % interval, over two or more]" if n_fewest < 2 else "[95 % interval]"
 
 
 def _report(

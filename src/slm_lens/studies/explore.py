@@ -197,7 +197,9 @@ def _attribution(
         )
     if not isinstance(attribute, LogitDirection):
         attribute = _predicted(model, utterance, position)
-    return attribute_directly(cast(Any, model), [utterance], attribute, positions=[position])
+    return attribute_directly(
+        cast(Any, model), [utterance], attribute, positions=[position], progress=False
+    )
 
 
 @torch.no_grad()

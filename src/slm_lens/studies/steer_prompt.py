@@ -1,7 +1,8 @@
 """What a model goes on with after a prompt, by how strongly it is steered.
 
-The vector is made as long as the states are on average where it is added (over the prompt's
-positions), so that a strength of 1 means as much in one layer and model as in another.
+The vector is made as long as the states are where it is added (the median over the prompt's
+positions: the first one is many times longer in most models, and would decide a mean), so that a
+strength of 1 means as much in one layer and model as in another.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens._atomic import write_atomically
+from slm_lens._console import step_progress
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.directions import modality_direction, word_directions
 from slm_lens.interventions.site import Site, check_sites
@@ -117,6 +119,7 @@ def steer_prompt(
     stop: Sequence[int] = (),
     temperature: float = 0.0,
     seed: int = 0,
+    progress: bool = True,
 ) -> SteeredPrompt:
     """Continue a prompt under several strengths of one vector.
 
@@ -137,6 +140,7 @@ def steer_prompt(
         stop: token ids that end a continuation.
         temperature: 0 takes the likeliest token; above 0 samples.
         seed: seed of the sampling, the same for every strength.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The continuations.
@@ -157,29 +161,32 @@ def steer_prompt(
     check_sites(model, [site], "steer_prompt")
     vector = _unit_vector(model, toward, away)
     stack = residual_stack(model, prompt.sequence.tokens[None])
-    length = float(stack[layer + (kind == "resid_post"), 0].float().norm(dim=-1).mean())
+    length = float(stack[layer + (kind == "resid_post"), 0].float().norm(dim=-1).quantile(0.5))
     schedule = constant if decay is None else linear_decay(decay)
     rows: list[dict[str, Any]] = []
     provenance = model.provenance
-    for strength in strengths:
-        steering = Steering(site, vector * length, float(strength), (begin, None), schedule)
-        made = generate_steered(
-            model, [prompt], steering, max_new_tokens=max_new_tokens, stop=stop,
-            temperature=temperature, seed=seed,
-        )  # fmt: skip
-        provenance = made.provenance
-        (found,) = made.continuations
-        ids = found.tokens.tolist()
-        rows.append(
-            {
-                "strength": float(strength),
-                "n_text": found.kinds.count("text"),
-                "n_speech": found.kinds.count("speech"),
-                "tokens": ids,
-                "labels": [model.vocab.label(t) for t in ids],
-                "text": found.text,
-            }
-        )
+    with step_progress("continuing", len(strengths), shown=progress) as show:
+        for done, strength in enumerate(strengths):
+            show(done, f"strength {strength:g}")
+            steering = Steering(site, vector * length, float(strength), (begin, None), schedule)
+            made = generate_steered(
+                model, [prompt], steering, max_new_tokens=max_new_tokens, stop=stop,
+                temperature=temperature, seed=seed, progress=False,
+            )  # fmt: skip
+            provenance = made.provenance
+            (found,) = made.continuations
+            ids = found.tokens.tolist()
+            rows.append(
+                {
+                    "strength": float(strength),
+                    "n_text": found.kinds.count("text"),
+                    "n_speech": found.kinds.count("speech"),
+                    "tokens": ids,
+                    "labels": [model.vocab.label(t) for t in ids],
+                    "text": found.text,
+                }
+            )
+        show(len(strengths), "")
     return SteeredPrompt(
         pl.DataFrame(rows, schema=_SCHEMA),
         prompt=prompt.name,

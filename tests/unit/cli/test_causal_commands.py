@@ -281,3 +281,14 @@ def test_continue_refuses(tmp_path, capsys, monkeypatch):
     given = ["continue", "organism", "the zebra", "--toward", "text", "--layer", "1", "--out"]
     error = refused(capsys, monkeypatch, *given, tmp_path, "--strengths", "much")
     assert "--strengths: got 'much', expected numbers such as 0,0.5,1" in error
+
+
+@pytest.mark.parametrize("command", ["patch", "trace", "steer", "continue"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(
+    tmp_path, capsys, monkeypatch, command
+):
+    (tmp_path / "file").touch()
+    out = tmp_path / "file" / "out"
+    options = ["--toward", "text", "--layer", "1"] if command == "continue" else []
+    error = refused(capsys, monkeypatch, command, "no-model", "a.csv", *options, "--out", out)
+    assert f"--out: got '{out}', and nothing can be written in {tmp_path / 'file'}" in error

@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_refused(model, runs):
         dose_response(model, [], VECTOR, [1.0], one)
     with pytest.raises(ValueError, match=r"2 runs with the repeated names \['sentence 0'\]"):
         dose_response(model, [runs[0], runs[0]], VECTOR, [1.0], one)
-    with pytest.raises(ValueError, match="dose_response: got 0 strengths and n_random=5"):
+    with pytest.raises(ValueError, match=r"got the strengths \[\] and n_random=5"):
         dose_response(model, runs, VECTOR, [], one)
     with pytest.raises(ValueError, match="dose_response: got a vector of width 8"):
         dose_response(model, runs, VECTOR[:8], [1.0], one)

@@ -8,7 +8,7 @@ from slm_lens.interventions.patching_result import SCHEMA, Patching
 from slm_lens.interventions.tracing_result import PROMPTS, Tracing
 from slm_lens.interventions.tracing_result import SCHEMA as TRACED
 from slm_lens.model.provenance import Provenance
-from slm_lens.report.effects_report import report_patching, report_tracing
+from slm_lens.report.effects_report import dose_table, report_patching, report_tracing
 
 PROVENANCE = Provenance("tiny", "by hand", "Qwen2", "float32", "eager", None, False, False, None)
 
@@ -113,3 +113,12 @@ def test_what_was_measured_is_told(tmp_path, capsys):
     output = capsys.readouterr().out
     assert f"{PROVENANCE.in_words()}; resumed" in output
     assert f"Wrote {tmp_path / 'out'}/patching.parquet, patching.json" in output
+
+
+def test_one_run_has_no_spread():
+    curves = pl.DataFrame(
+        {"layer": [3], "strength": [1.0], "effect": [2.0], "low": [2.0], "high": [2.0],
+         "control": [0.5]}
+    )  # fmt: skip
+    cells = {n: list(dose_table(curves, n).columns[1].cells) for n in (1, 2)}
+    assert cells == {1: ["2.000 (0.500)"], 2: ["2.000 [2.000, 2.000] (0.500)"]}

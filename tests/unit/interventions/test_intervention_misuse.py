@@ -145,3 +145,37 @@ def test_modalities_of_heads_are_known(model, utterances, modalities):
 def test_roles_of_matches_are_known():
     with pytest.raises(ValueError, match=r"SpanMatch 'fox': got role='chnged', expected one of"):
         slm_lens.SpanMatch("fox", cast(Any, "chnged"), (0, 1), (0, 1))
+
+
+def test_a_strength_is_given_once_and_leaves_numbers(model, utterances):
+    runs = [slm_lens.MeasuredRun("a", utterances[0].sequence, answer=(3,))]
+    one = {"a": slm_lens.log_prob()}
+    with pytest.raises(ValueError, match=r"got the strengths \[1.0, 2.0, 1.0\].* each once"):
+        slm_lens.dose_response(model, runs, torch.ones(16), [1.0, 2.0, 1.0], one)
+    runs = [slm_lens.MeasuredRun("a", utterances[0].sequence, answer=(3,), foil=(4,))]
+    for metric in (slm_lens.log_prob(), slm_lens.logit_difference()):
+        with pytest.raises(ValueError, match="got states that are not finite, expected numbers"):
+            slm_lens.dose_response(model, runs, torch.full((16,), 100.0), [1e38], {"a": metric})
+
+
+@pytest.mark.parametrize(
+    "function", ["attribute_nodes", "attribute_edges", "patch_paths", "faithfulness"]
+)
+def test_a_metric_without_its_brackets_is_none(model, function):
+    further = {"patch_paths": ([],), "faithfulness": ([],)}.get(function, ())
+    for pairs, metric, message in (
+        (
+            [whole_pair()],
+            slm_lens.logit_difference,
+            "got .* function as the metric",
+        ),
+        (["zebra"], slm_lens.logit_difference(), r"got \['str'\] among the pairs"),
+    ):
+        with pytest.raises(TypeError, match=f"{function}: {message}"):
+            getattr(slm_lens, function)(model, pairs, metric, *further)
+
+
+@pytest.mark.parametrize("tokens", [[1, 2], torch.tensor([1.0, 2.0]), torch.tensor([True, False])])
+def test_tokens_of_a_pair_are_a_tensor_of_whole_numbers(tokens):
+    with pytest.raises(TypeError, match=r"pair_of_tokens: got .* as token ids, expected tensors"):
+        slm_lens.pair_of_tokens("a", cast(Any, tokens), torch.tensor([1, 3]), [3])

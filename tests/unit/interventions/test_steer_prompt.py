@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hf_hooks import added, edited, generated
@@ -28,11 +29,11 @@ def rows_of(hf_model, name, vocab):
 
 
 @torch.no_grad()
-def mean_norm(hf_model, kind, layer, tokens):
+def median_norm(hf_model, kind, layer, tokens):
     seen = []
 
     def keep(states):
-        seen.append(states[0].norm(dim=-1).mean())
+        seen.append(np.median(states[0].norm(dim=-1).numpy()))
         return states
 
     with edited(hf_model, kind, layer, keep):
@@ -62,7 +63,7 @@ def test_as_whole_passes_with_plain_hooks(
     if away is not None:
         vector = vector - rows_of(hf_model, away, vocab)
         vector = vector / vector.norm()
-    length = mean_norm(hf_model, kind, 1, tokens)
+    length = median_norm(hf_model, kind, 1, tokens)
     assert steered.length == pytest.approx(length, rel=1e-5)
     begin = n - 1 if start is None else start
     assert (steered.start, steered.n_prompt, steered.decay) == (begin, n, decay)

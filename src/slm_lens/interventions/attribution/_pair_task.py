@@ -147,9 +147,17 @@ def check_question(model: Any, question: Question, caller: str, *, gradients: bo
         gradients: whether the metric must have gradients.
 
     Raises:
+        TypeError: something else than pairs and a metric.
         ValueError: training mode, no pair, two of one name, a metric without gradients, or an
             unknown fit.
     """
+    strange = sorted({type(x).__name__ for x in question.pairs if not isinstance(x, RunPair)})
+    if strange or not isinstance(question.metric, Metric):
+        raise TypeError(
+            f"{caller}: got {strange} among the pairs and {type(question.metric).__name__} as the "
+            "metric, expected RunPair, and a Metric: what logit_difference() gives, with its "
+            "brackets."
+        )
     if model.training:
         raise ValueError(
             f"{caller}: got a model in training mode, expected evaluation mode (dropout would "

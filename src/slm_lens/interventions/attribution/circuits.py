@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution._circuit_run import CircuitRuns, circuit_hooks
 from slm_lens.interventions.attribution._pair_task import (
@@ -110,6 +111,7 @@ def faithfulness(
     circuits: Sequence[Sequence[Edge]],
     *,
     fit: Fit = "warp",
+    progress: bool = True,
 ) -> Faithfulness:
     """Measure how faithful circuits are to the whole model.
 
@@ -121,6 +123,7 @@ def faithfulness(
         metric: what is measured.
         circuits: edges that are kept, such as `EdgeAttribution.circuit` gives; each is a run.
         fit: how words of unequal length are brought together.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The metric of each circuit, with both ends.
@@ -137,19 +140,20 @@ def faithfulness(
         raise ValueError("faithfulness: got no circuit, expected at least one.")
     masks = [graph.mask(edges, "faithfulness") for edges in circuits]
     values, everything, nothing = [], [], []
-    for pair in question.pairs:
-        names = circuit_hooks(model.cfg.n_layers)
-        task = pair_task(model, lens, question, pair, "noising", names)
-        runs = CircuitRuns(model, graph, task)
-        if same_value(runs.everything, runs.nothing):
-            raise ValueError(
-                f"faithfulness: the pair {pair.name!r} has {metric.name} {runs.nothing:.4g} with "
-                "all edges and with none, expected a difference to share out. Does a match cover "
-                "the position that the metric reads, and do the runs differ?"
-            )
-        values.append([runs.value(mask) for mask in masks])
-        everything.append(runs.everything)
-        nothing.append(runs.nothing)
+    names = circuit_hooks(model.cfg.n_layers)
+    with shown_steps(question.pairs, "circuits", shown=progress) as each:
+        for pair in each:
+            task = pair_task(model, lens, question, pair, "noising", names)
+            runs = CircuitRuns(model, graph, task)
+            if same_value(runs.everything, runs.nothing):
+                raise ValueError(
+                    f"faithfulness: the pair {pair.name!r} has {metric.name} {runs.nothing:.4g} "
+                    "with all edges and with none, expected a difference to share out. Does a "
+                    "match cover the position that the metric reads, and do the runs differ?"
+                )
+            values.append([runs.value(mask) for mask in masks])
+            everything.append(runs.everything)
+            nothing.append(runs.nothing)
     return Faithfulness(
         question=question,
         circuits=tuple(tuple(edges) for edges in circuits),

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens.interventions.attribution._pair_task import provenance_if_known
 from slm_lens.interventions.attribution._sources import head_sources
 from slm_lens.interventions.attribution.direct_result import DirectAttribution, Part
@@ -37,6 +38,7 @@ def attribute_directly(
     directions: LogitDirection | Sequence[LogitDirection],
     *,
     positions: Sequence[int] | None = None,
+    progress: bool = True,
 ) -> DirectAttribution:
     """Divide a difference of logits among embeddings, heads, MLPs, and the words that heads read.
 
@@ -45,6 +47,7 @@ def attribute_directly(
         utterances: what to read.
         directions: what is divided, one for all utterances or one for each.
         positions: position at which each utterance is read; None for its last one.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The parts.
@@ -67,7 +70,8 @@ def attribute_directly(
             f"attribute_directly: got {len(names)} utterances, {len(many)} directions and "
             f"{len(where)} positions, expected as many of each."
         )
-    found = [_parts(model, *each) for each in zip(utterances, many, where, strict=True)]
+    with shown_steps(utterances, "attributing directly", shown=progress) as each:
+        found = [_parts(model, *one) for one in zip(each, many, where, strict=True)]
     return DirectAttribution(
         utterances=tuple(utterances),
         directions=tuple(direction.name for direction in many),

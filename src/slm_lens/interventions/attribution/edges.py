@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens.interventions.attribution._pair_task import (
     PairTask,
     Question,
@@ -62,6 +63,7 @@ def attribute_edges(
     steps: int = 1,
     ends: Ends = "corrupted",
     memory_mb: int = 1024,
+    progress: bool = True,
 ) -> EdgeAttribution:
     """Score every edge from a writer to a reader of the residual stream.
 
@@ -77,6 +79,7 @@ def attribute_edges(
             (``"corrupted"``), or from 1 to m (``"clean"``).
         memory_mb: how much, in 10^6 bytes, the outputs of all heads may take at once; above that
             they are computed again for each block of readers.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The scores.
@@ -91,13 +94,16 @@ def attribute_edges(
     check_steps("attribute_edges", steps, ends)
     graph, lens = residual_graph(model), LogitLens(model)
     scores, values = [], []
-    for pair in question.pairs:
-        where = places(pair, "denoising", at, "attribute_edges")
-        task = pair_task(model, lens, question, pair, "denoising", writer_hooks(model.cfg.n_layers))
-        inside = membership(where, len(pair.corrupted))
-        found, value = _scores(model, task, graph, inside, parts_of(steps, ends), memory_mb)
-        scores.append(found.cpu())
-        values.append((task.source_value, value))
+    with shown_steps(question.pairs, "attributing edges", shown=progress) as each:
+        for pair in each:
+            where = places(pair, "denoising", at, "attribute_edges")
+            task = pair_task(
+                model, lens, question, pair, "denoising", writer_hooks(model.cfg.n_layers)
+            )
+            inside = membership(where, len(pair.corrupted))
+            found, value = _scores(model, task, graph, inside, parts_of(steps, ends), memory_mb)
+            scores.append(found.cpu())
+            values.append((task.source_value, value))
     return EdgeAttribution(
         question=question,
         method=f"EAP-IG, {steps_label(steps, ends)}" if steps > 1 else "EAP",

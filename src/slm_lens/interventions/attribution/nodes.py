@@ -13,11 +13,13 @@ backward give it for every layer, head and position; each layer is one einsum.
 
 The last two together are AtP*; the QK fix takes up to three further forwards, GradDrop a backward
 for each layer. With many steps the scores of the embeddings (``resid_pre`` of layer 0) sum to the
-difference of the metric. A head's score is that of its output: ``z`` and ``z . W_O`` have the same.
+difference of the metric, for runs of equal length with every position matched. A head's score is
+that of its output: ``z`` and ``z . W_O`` have the same.
 
 Runs of unequal length: the clean activations are moved to the corrupted run's positions by the
 pair's matches (`moving`). Where a position has no match the difference is zero, and so is its
-score: words that only one run has are not measured.
+score: words that only one run has are not measured. The scores of the embeddings then sum to what
+patching all of them does, which is not all of the difference.
 
 transformer-lens' `attribution_patch` is the oracle of the tests. It takes equal lengths, and walks
 positions and heads one by one.
@@ -32,6 +34,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens.interventions.attribution._pair_task import (
     PairTask,
     Question,
@@ -66,6 +69,7 @@ def attribute_nodes(
     ends: Ends = "corrupted",
     qk_fix: bool = False,
     grad_drop: bool = False,
+    progress: bool = True,
 ) -> NodeAttribution:
     """Score every node of some kinds, at every position of the corrupted run.
 
@@ -80,6 +84,7 @@ def attribute_nodes(
             (``"corrupted"``), or from 1 to m (``"clean"``).
         qk_fix: compute the softmax again for q and k. Keeps ``3 n_layers n_heads pos^2`` numbers.
         grad_drop: one backward pass for each layer. Scores are then without sign.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The scores.
@@ -99,14 +104,15 @@ def attribute_nodes(
         for site in sites(model, kind, heads="each" if kind in HEAD_KINDS else None)
     )
     scores, values = [], []
-    for pair in pairs:
-        names = dict.fromkeys([EMBEDDED, *(site.hook for site in nodes)])
-        task = pair_task(model, lens, question, pair, "denoising", names)
-        found, value = _scores(
-            model, task, nodes, parts_of(steps, ends), qk_fix=qk_fix, grad_drop=grad_drop
-        )
-        scores.append(found.cpu())
-        values.append((task.source_value, value))
+    with shown_steps(pairs, "attributing nodes", shown=progress) as each:
+        for pair in each:
+            names = dict.fromkeys([EMBEDDED, *(site.hook for site in nodes)])
+            task = pair_task(model, lens, question, pair, "denoising", names)
+            found, value = _scores(
+                model, task, nodes, parts_of(steps, ends), qk_fix=qk_fix, grad_drop=grad_drop
+            )
+            scores.append(found.cpu())
+            values.append((task.source_value, value))
     return NodeAttribution(
         question=question,
         method=_method(steps, ends, qk_fix=qk_fix, grad_drop=grad_drop),

@@ -4,7 +4,8 @@ Every other head and MLP between them is frozen. So a receiver's input is known 
 its own: ``x[corrupted] + sum over senders of (w[clean] - w[corrupted])``. What receivers make of
 that (queries, keys, values, an MLP's output) is put into the corrupted run, all of them together,
 and everything behind them is computed anew. The logits as a receiver get the senders' change on
-top of the run's last stream.
+top of the run's last stream. A head or MLP that is sender and receiver of one path counts as both:
+its recorded change is sent, and what it makes of its new input flows on besides.
 
 For the reverse direction, noising, read "clean" for "corrupted" and the other way round.
 
@@ -20,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution._pair_task import (
     Question,
@@ -110,6 +112,7 @@ def patch_paths(
     *,
     direction: Direction = "denoising",
     fit: Fit = "warp",
+    progress: bool = True,
 ) -> PathEffects:
     """Send some writers' outputs to some readers, and measure.
 
@@ -123,6 +126,7 @@ def patch_paths(
             ``"noising"`` the reverse.
         fit: how words of unequal length are brought together; positions without a match get
             nothing.
+        progress: show a progress bar, if the standard output is a terminal.
 
     Returns:
         The effects.
@@ -150,11 +154,12 @@ def patch_paths(
         graph.mask(of_path, "patch_paths")
     names = writer_hooks(model.cfg.n_layers)
     effects, values = [], []
-    for pair in question.pairs:
-        task = pair_task(model, lens, question, pair, direction, names)
-        runs = PathRuns(model, task)
-        effects.append(runs.effects([(of_path, None) for of_path in edges]))
-        values.append((task.source_value, runs.before))
+    with shown_steps(question.pairs, "patching paths", shown=progress) as each:
+        for pair in each:
+            task = pair_task(model, lens, question, pair, direction, names)
+            runs = PathRuns(model, task)
+            effects.append(runs.effects([(of_path, None) for of_path in edges]))
+            values.append((task.source_value, runs.before))
     return PathEffects(
         question=question,
         direction=direction,
