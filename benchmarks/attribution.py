@@ -43,7 +43,7 @@ def make_pair(size: Size) -> Any:
     """Two runs of random units, of equal length."""
     import torch
 
-    from slm_lens.interventions.pairs import RunPair, SpanMatch
+    from slm_lens.interventions.pairs.run_pair import RunPair, SpanMatch
     from slm_lens.sequence.sequence import SpeechTextSequence
 
     generator = torch.Generator().manual_seed(0)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
-    from slm_lens.interventions.ablate_words import ablate_words
-    from slm_lens.interventions.ablation import Projection, ablated, projected_out
-    from slm_lens.interventions.answers import answer_and_foil
+    from slm_lens.interventions.ablation.ablate_words import ablate_words
+    from slm_lens.interventions.ablation.projection import Projection, ablated, projected_out
+    from slm_lens.interventions.ablation.word_ablation import WordAblation
     from slm_lens.interventions.attribution.circuits import Faithfulness, faithfulness
     from slm_lens.interventions.attribution.direct import attribute_directly
     from slm_lens.interventions.attribution.direct_result import DirectAttribution
@@ -57,11 +57,8 @@ if TYPE_CHECKING:
         text_subspace,
         word_directions,
     )
-    from slm_lens.interventions.dose_response import DoseResponse, dose_response
-    from slm_lens.interventions.head_ablation import HeadAblation, ablate_heads
-    from slm_lens.interventions.head_roles import HeadRoles, head_roles
-    from slm_lens.interventions.matching import SpanMatch, match_runs
-    from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.heads.head_ablation import HeadAblation, ablate_heads
+    from slm_lens.interventions.heads.head_roles import HeadRoles, head_roles
     from slm_lens.interventions.metrics import (
         Metric,
         answer_probability,
@@ -72,17 +69,23 @@ if TYPE_CHECKING:
         modality_mass,
         next_unit_log_prob,
     )
-    from slm_lens.interventions.pairs import RunPair, pair_of_tokens
-    from slm_lens.interventions.patched_runs import Patch, PatchedRuns
-    from slm_lens.interventions.patching import patch_pairs
-    from slm_lens.interventions.patching_result import Patching
+    from slm_lens.interventions.pairs.answers import answer_and_foil
+    from slm_lens.interventions.pairs.matching import SpanMatch, match_runs
+    from slm_lens.interventions.pairs.run_pair import RunPair, pair_of_tokens
+    from slm_lens.interventions.patching.patch_pairs import patch_pairs
+    from slm_lens.interventions.patching.patching_result import Patching
+    from slm_lens.interventions.runs.measured_run import MeasuredRun
+    from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
     from slm_lens.interventions.site import Site, sites
-    from slm_lens.interventions.steered_generation import SteeredGeneration, generate_steered
-    from slm_lens.interventions.steering import Steering, linear_decay, steered
-    from slm_lens.interventions.traced_subjects import subject_noise, subject_runs
-    from slm_lens.interventions.tracing import causal_trace
-    from slm_lens.interventions.tracing_result import Tracing
-    from slm_lens.interventions.word_ablation import WordAblation
+    from slm_lens.interventions.steering.dose_response import DoseResponse, dose_response
+    from slm_lens.interventions.steering.steered import Steering, linear_decay, steered
+    from slm_lens.interventions.steering.steered_generation import (
+        SteeredGeneration,
+        generate_steered,
+    )
+    from slm_lens.interventions.tracing.causal_trace import causal_trace
+    from slm_lens.interventions.tracing.traced_subjects import subject_noise, subject_runs
+    from slm_lens.interventions.tracing.tracing_result import Tracing
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
@@ -170,7 +173,7 @@ _MODULE_OF = {
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "DirectAttribution": "interventions.attribution.direct_result",
-    "DoseResponse": "interventions.dose_response",
+    "DoseResponse": "interventions.steering.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "Exploration": "studies.exploration",
@@ -179,49 +182,49 @@ _MODULE_OF = {
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
     "GridCells": "lens.grid_result",
-    "HeadAblation": "interventions.head_ablation",
-    "HeadRoles": "interventions.head_roles",
+    "HeadAblation": "interventions.heads.head_ablation",
+    "HeadRoles": "interventions.heads.head_roles",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
     "LayerEstimate": "phases.result",
     "LensGrid": "lens.grid_result",
     "LogitDirection": "interventions.attribution.logit_directions",
     "LogitLens": "lens.logit_lens",
-    "MeasuredRun": "interventions.measured_run",
+    "MeasuredRun": "interventions.runs.measured_run",
     "Metric": "interventions.metrics",
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
     "NodeAttribution": "interventions.attribution.node_result",
     "Page": "views.page",
     "PageText": "views.page",
-    "Patch": "interventions.patched_runs",
-    "PatchedRuns": "interventions.patched_runs",
-    "Patching": "interventions.patching_result",
+    "Patch": "interventions.runs.patched_runs",
+    "PatchedRuns": "interventions.runs.patched_runs",
+    "Patching": "interventions.patching.patching_result",
     "PathEffects": "interventions.attribution.path_patching",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
-    "Projection": "interventions.ablation",
+    "Projection": "interventions.ablation.projection",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
     "RELATIONS": "organism.language",
     "Readout": "readout.wanted",
     "ResidualGraph": "interventions.attribution.graph",
-    "RunPair": "interventions.pairs",
+    "RunPair": "interventions.pairs.run_pair",
     "SequenceBatch": "sequence.batch",
     "Site": "interventions.site",
     "SlmLensError": "errors",
-    "SpanMatch": "interventions.matching",
+    "SpanMatch": "interventions.pairs.matching",
     "SpeechTextSequence": "sequence.sequence",
     "SpeechTextVocab": "vocab",
-    "SteeredGeneration": "interventions.steered_generation",
+    "SteeredGeneration": "interventions.steering.steered_generation",
     "SteeredPrompt": "studies.steer_prompt",
-    "Steering": "interventions.steering",
+    "Steering": "interventions.steering.steered",
     "StreamReader": "interventions.attribution.graph",
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
     "Style": "views.style",
     "TopK": "readout.wanted",
-    "Tracing": "interventions.tracing_result",
+    "Tracing": "interventions.tracing.tracing_result",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -231,15 +234,15 @@ _MODULE_OF = {
     "View": "views.page",
     "VocabError": "errors",
     "VocabSpec": "families.vocab_spec",
-    "WordAblation": "interventions.word_ablation",
+    "WordAblation": "interventions.ablation.word_ablation",
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.word_span",
-    "ablate_heads": "interventions.head_ablation",
-    "ablate_words": "interventions.ablate_words",
-    "ablated": "interventions.ablation",
+    "ablate_heads": "interventions.heads.head_ablation",
+    "ablate_words": "interventions.ablation.ablate_words",
+    "ablated": "interventions.ablation.projection",
     "ablated_tokens": "views.coloured_tokens",
     "activations": "views.activations",
-    "answer_and_foil": "interventions.answers",
+    "answer_and_foil": "interventions.pairs.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
     "attention_heads": "views.attention",
@@ -247,7 +250,7 @@ _MODULE_OF = {
     "attribute_edges": "interventions.attribution.edges",
     "attribute_nodes": "interventions.attribution.nodes",
     "attributed_tokens": "views.coloured_tokens",
-    "causal_trace": "interventions.tracing",
+    "causal_trace": "interventions.tracing.causal_trace",
     "changed": "interventions.changing",
     "chart_of": "views.of_results",
     "clips_of": "corpus.folder",
@@ -260,7 +263,7 @@ _MODULE_OF = {
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
     "dose_figure": "views.dose_figure",
-    "dose_response": "interventions.dose_response",
+    "dose_response": "interventions.steering.dose_response",
     "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
@@ -270,8 +273,8 @@ _MODULE_OF = {
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
-    "generate_steered": "interventions.steered_generation",
-    "head_roles": "interventions.head_roles",
+    "generate_steered": "interventions.steering.steered_generation",
+    "head_roles": "interventions.heads.head_roles",
     "head_roles_figure": "views.head_roles_figure",
     "jacobian_lens": "lens.jacobian",
     "lens_divergence": "lens.fit",
@@ -279,7 +282,7 @@ _MODULE_OF = {
     "lens_grid": "lens.lens_grid",
     "lens_grid_figure": "views.lens_grid_figure",
     "lens_grid_view": "views.lens_grid",
-    "linear_decay": "interventions.steering",
+    "linear_decay": "interventions.steering.steered",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
     "load_unit_tokenizer": "speech.unit_tokenizers",
@@ -288,7 +291,7 @@ _MODULE_OF = {
     "logit_of_modality": "interventions.attribution.logit_directions",
     "logit_of_tokens": "interventions.attribution.logit_directions",
     "logit_of_unit": "interventions.attribution.logit_directions",
-    "match_runs": "interventions.matching",
+    "match_runs": "interventions.pairs.matching",
     "measure_phases": "phases.measure",
     "middle_divergence": "lens.middle_layers",
     "modality_direction": "interventions.directions",
@@ -300,14 +303,14 @@ _MODULE_OF = {
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
-    "pair_of_tokens": "interventions.pairs",
-    "patch_pairs": "interventions.patching",
+    "pair_of_tokens": "interventions.pairs.run_pair",
+    "patch_pairs": "interventions.patching.patch_pairs",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
     "phases_figure": "views.phases_figure",
-    "projected_out": "interventions.ablation",
+    "projected_out": "interventions.ablation.projection",
     "random_directions": "interventions.directions",
     "random_weights": "phases.random_weights",
     "ranks_figure": "views.ranks_figure",
@@ -330,10 +333,10 @@ _MODULE_OF = {
     "speech_tokens": "views.speech_tokens",
     "steer_pairs": "studies.steer_pairs",
     "steer_prompt": "studies.steer_prompt",
-    "steered": "interventions.steering",
+    "steered": "interventions.steering.steered",
     "study_phases": "studies.phase_study",
-    "subject_noise": "interventions.traced_subjects",
-    "subject_runs": "interventions.traced_subjects",
+    "subject_noise": "interventions.tracing.traced_subjects",
+    "subject_runs": "interventions.tracing.traced_subjects",
     "table_view": "views.table",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",

@@ -103,9 +103,9 @@ def test_direct_attribution_is_by_position_of_heads(browser_page):
 def test_attribution_patching_is_by_position_of_the_corrupted_run(browser_page):
     from slm_lens.interventions.attribution._pair_task import Question
     from slm_lens.interventions.attribution.node_result import NodeAttribution
-    from slm_lens.interventions.matching import SpanMatch
     from slm_lens.interventions.metrics import logit_difference
-    from slm_lens.interventions.pairs import RunPair
+    from slm_lens.interventions.pairs.matching import SpanMatch
+    from slm_lens.interventions.pairs.run_pair import RunPair
     from slm_lens.interventions.site import Site
     from slm_lens.views.coloured_tokens import attributed_tokens
 
@@ -132,7 +132,7 @@ def test_attribution_patching_is_by_position_of_the_corrupted_run(browser_page):
 
 def ablation(effects):
     """Rows of one utterance: metric, directions, layer, word, draw, effect."""
-    from slm_lens.interventions.word_ablation import WordAblation
+    from slm_lens.interventions.ablation.word_ablation import WordAblation
 
     names = ["metric", "directions", "layer", "word_index", "draw", "effect"]
     table = pl.DataFrame(effects, schema=names, orient="row").with_columns(utterance=pl.lit("one"))

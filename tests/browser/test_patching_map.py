@@ -9,7 +9,7 @@ PLACES = [(2, "the"), (5, HOSTILE), (8, "fox"), (12, "end")]
 
 
 def make_patching(**changes):
-    from slm_lens.interventions.patching_result import SCHEMA, Patching
+    from slm_lens.interventions.patching.patching_result import SCHEMA, Patching
 
     rows = []
     for m, metric in enumerate(("logit difference", "probability")):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from slm_lens.app.hearing import Heard
 from slm_lens.app.steering import Continued
-from slm_lens.interventions.patching_result import Patching
+from slm_lens.interventions.patching.patching_result import Patching
 
 CSS = """
 .slm-card {border: 1px solid #8886; border-radius: 8px; padding: 10px 14px; margin: 6px 0;

@@ -12,12 +12,12 @@ import polars as pl
 
 from slm_lens.app.hearing import Heard
 from slm_lens.app.prompts import Announced, likeliest, prompt_of
-from slm_lens.interventions.answers import answer_tokens
-from slm_lens.interventions.matching import match_runs
 from slm_lens.interventions.metrics import logit_difference
-from slm_lens.interventions.pairs import Direction, RunPair
-from slm_lens.interventions.patching import patch_pairs
-from slm_lens.interventions.patching_result import Patching
+from slm_lens.interventions.pairs.answers import answer_tokens
+from slm_lens.interventions.pairs.matching import match_runs
+from slm_lens.interventions.pairs.run_pair import Direction, RunPair
+from slm_lens.interventions.patching.patch_pairs import patch_pairs
+from slm_lens.interventions.patching.patching_result import Patching
 from slm_lens.interventions.site import SiteKind
 from slm_lens.model.hooked import HookedSLM
 

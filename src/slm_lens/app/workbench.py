@@ -19,7 +19,7 @@ from slm_lens.app.limits import Limits
 from slm_lens.app.prompts import Announced, prompt_of, units_of
 from slm_lens.app.steering import steer_heard
 from slm_lens.app.unit_sounds import UnitSounds, unit_sounds
-from slm_lens.interventions.pairs import Direction
+from slm_lens.interventions.pairs.run_pair import Direction
 from slm_lens.interventions.site import SiteKind
 from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.model.hooked import HookedSLM

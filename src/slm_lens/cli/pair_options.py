@@ -10,7 +10,7 @@ import typer
 from slm_lens.cli.phases import Missing, Overlap, Policy
 
 if TYPE_CHECKING:
-    from slm_lens.interventions.pairs import RunPair
+    from slm_lens.interventions.pairs.run_pair import RunPair
     from slm_lens.model.hooked import HookedSLM
 
 FACTS = "facts"

@@ -102,7 +102,7 @@ def patch(
     progress: Progress = True,
 ) -> None:  # fmt: skip
     """Patch pairs of runs: which layer and word carries the answer?"""
-    from slm_lens.interventions.patching import patch_pairs
+    from slm_lens.interventions.patching.patch_pairs import patch_pairs
     from slm_lens.report.effects_report import report_patching
 
     chosen = metrics_of(metric or [MetricName.logit_difference])

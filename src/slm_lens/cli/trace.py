@@ -79,8 +79,8 @@ def trace(
     progress: Progress = True,
 ) -> None:  # fmt: skip
     """Trace where the clean runs of pairs have their answer: noise on the word that differs."""
-    from slm_lens.interventions.traced_subjects import subject_runs
-    from slm_lens.interventions.tracing import causal_trace
+    from slm_lens.interventions.tracing.causal_trace import causal_trace
+    from slm_lens.interventions.tracing.traced_subjects import subject_runs
     from slm_lens.report.effects_report import report_tracing
 
     chosen, at_layers = metrics_of(metric or [MetricName.probability]), numbers("--layers", layers)

@@ -24,9 +24,9 @@ import polars as pl
 
 from slm_lens.corpus.folder import encoded_clip
 from slm_lens.errors import SlmLensError
-from slm_lens.interventions.answers import answer_and_foil
-from slm_lens.interventions.matching import MATCHINGS, Matching, match_runs
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.pairs.answers import answer_and_foil
+from slm_lens.interventions.pairs.matching import MATCHINGS, Matching, match_runs
+from slm_lens.interventions.pairs.run_pair import RunPair
 from slm_lens.lens.model import require_vocabulary
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.sequence.sequence import SpeechTextSequence

@@ -27,7 +27,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from slm_lens.interventions.patched_runs import Patch
+from slm_lens.interventions.runs.patched_runs import Patch
 from slm_lens.interventions.site import HEAD_KINDS, Site, check_sites
 from slm_lens.lens.model import LensModel
 

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from slm_lens.interventions.moving import Span
+from slm_lens.interventions.pairs.moving import Span
 from slm_lens.interventions.site import Site
 from slm_lens.lens.final_norm import reading_directions
 from slm_lens.lens.model import LensModel, SpeechTextModel, require_vocabulary

@@ -24,9 +24,9 @@ import numpy as np
 import polars as pl
 
 from slm_lens._pictured import Pictured
-from slm_lens.interventions.answers import answer_and_foil, answer_tokens
-from slm_lens.interventions.matching import Matching, match_runs
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.pairs.answers import answer_and_foil, answer_tokens
+from slm_lens.interventions.pairs.matching import Matching, match_runs
+from slm_lens.interventions.pairs.run_pair import RunPair
 from slm_lens.lens.model import require_vocabulary
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.provenance import Provenance

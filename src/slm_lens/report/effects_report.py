@@ -9,9 +9,9 @@ import polars as pl
 from rich.table import Table
 
 from slm_lens._console import make_console
-from slm_lens.interventions.dose_response import DoseResponse
-from slm_lens.interventions.patching_result import Patching
-from slm_lens.interventions.tracing_result import Tracing
+from slm_lens.interventions.patching.patching_result import Patching
+from slm_lens.interventions.steering.dose_response import DoseResponse
+from slm_lens.interventions.tracing.tracing_result import Tracing
 from slm_lens.model.provenance import Provenance
 from slm_lens.views.chart import save_figure
 from slm_lens.views.dose_figure import dose_figure

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.attribution.direct_result import DirectAttribution
-from slm_lens.interventions.patching_result import Patching
+from slm_lens.interventions.patching.patching_result import Patching
 from slm_lens.lens.grid_result import LensGrid
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance

@@ -19,13 +19,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.interventions.directions import contrast, word_directions
-from slm_lens.interventions.dose_response import DoseResponse, StreamKind, dose_response
-from slm_lens.interventions.matching import Role
-from slm_lens.interventions.measured_run import MeasuredRun
 from slm_lens.interventions.metrics import Metric, logit_difference
-from slm_lens.interventions.moving import Span
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.pairs.matching import Role
+from slm_lens.interventions.pairs.moving import Span
+from slm_lens.interventions.pairs.run_pair import RunPair
+from slm_lens.interventions.runs.measured_run import MeasuredRun
 from slm_lens.interventions.site import sites
+from slm_lens.interventions.steering.dose_response import DoseResponse, StreamKind, dose_response
 from slm_lens.lens.model import LensModel
 
 SteeredBy = Literal["answers", "difference"]

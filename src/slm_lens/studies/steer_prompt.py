@@ -19,8 +19,8 @@ from slm_lens._console import step_progress
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.directions import modality_direction, word_directions
 from slm_lens.interventions.site import Site, check_sites
-from slm_lens.interventions.steered_generation import generate_steered
-from slm_lens.interventions.steering import Steering, constant, linear_decay
+from slm_lens.interventions.steering.steered import Steering, constant, linear_decay
+from slm_lens.interventions.steering.steered_generation import generate_steered
 from slm_lens.lens.states import residual_stack
 from slm_lens.model._facts import read_facts, write_facts
 from slm_lens.model.hooked import HookedSLM

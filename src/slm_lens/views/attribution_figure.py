@@ -7,7 +7,7 @@ import polars as pl
 
 from slm_lens.interventions.attribution.edge_result import EdgeAttribution
 from slm_lens.interventions.attribution.node_result import NodeAttribution
-from slm_lens.interventions.matching import ROLES
+from slm_lens.interventions.pairs.matching import ROLES
 from slm_lens.interventions.site import HEAD_KINDS
 from slm_lens.views._table import cell_grid, in_cells, largest, named_axis, under_the_pointer
 from slm_lens.views.chart import PAGE_INCHES, Chart, Scale, one_row

@@ -16,9 +16,9 @@ import polars as pl
 from jaxtyping import Float
 from torch import Tensor
 
+from slm_lens.interventions.ablation.word_ablation import WordAblation
 from slm_lens.interventions.attribution.direct_result import DirectAttribution
 from slm_lens.interventions.attribution.node_result import NodeAttribution
-from slm_lens.interventions.word_ablation import WordAblation
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.views._as_array import as_array

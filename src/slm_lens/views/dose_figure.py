@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from slm_lens.interventions.dose_response import DoseResponse
+from slm_lens.interventions.steering.dose_response import DoseResponse
 from slm_lens.views._table import curve, thinned
 from slm_lens.views.chart import COLUMN_INCHES, PAGE_INCHES, Chart, Key
 from slm_lens.views.effects_figure import in_rows

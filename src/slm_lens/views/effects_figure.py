@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from slm_lens.interventions.word_ablation import WordAblation
+from slm_lens.interventions.ablation.word_ablation import WordAblation
 from slm_lens.views._table import (
     cell_grid,
     check_columns,

@@ -1,6 +1,6 @@
 """Which heads look where: one map of layers and heads for each role."""
 
-from slm_lens.interventions.head_roles import HeadRoles
+from slm_lens.interventions.heads.head_roles import HeadRoles
 from slm_lens.views._table import cell_grid, in_cells, largest, named_axis
 from slm_lens.views.chart import PAGE_INCHES, Chart, Scale
 from slm_lens.views.effects_figure import in_rows

@@ -9,14 +9,14 @@ from typing import Any
 
 import polars as pl
 
+from slm_lens.interventions.ablation.word_ablation import WordAblation
 from slm_lens.interventions.attribution.direct_result import DirectAttribution
 from slm_lens.interventions.attribution.edge_result import EdgeAttribution
 from slm_lens.interventions.attribution.node_result import NodeAttribution
-from slm_lens.interventions.dose_response import DoseResponse
-from slm_lens.interventions.head_roles import HeadRoles
-from slm_lens.interventions.patching_result import Patching
-from slm_lens.interventions.tracing_result import Tracing
-from slm_lens.interventions.word_ablation import WordAblation
+from slm_lens.interventions.heads.head_roles import HeadRoles
+from slm_lens.interventions.patching.patching_result import Patching
+from slm_lens.interventions.steering.dose_response import DoseResponse
+from slm_lens.interventions.tracing.tracing_result import Tracing
 from slm_lens.lens.grid_result import LensGrid
 from slm_lens.lens.word_lens import WordLens
 from slm_lens.phases.result import Phases

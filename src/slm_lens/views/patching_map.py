@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from slm_lens.interventions.patching_result import Patching
+from slm_lens.interventions.patching.patching_result import Patching
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.views.page import View
 

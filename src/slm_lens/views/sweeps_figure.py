@@ -4,8 +4,8 @@ from typing import Literal
 
 import polars as pl
 
-from slm_lens.interventions.patching_result import Patching
-from slm_lens.interventions.tracing_result import Tracing
+from slm_lens.interventions.patching.patching_result import Patching
+from slm_lens.interventions.tracing.tracing_result import Tracing
 from slm_lens.views.chart import Chart
 from slm_lens.views.effects_figure import effects_heat_map
 

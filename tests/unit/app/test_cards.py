@@ -9,8 +9,8 @@ from slm_lens.app.events import progress_bar, refusal, shown, word_choices
 from slm_lens.app.hearing import Heard
 from slm_lens.app.steering import Continued
 from slm_lens.app.workbench import Step, Workbench
-from slm_lens.interventions.pairs import Direction
-from slm_lens.interventions.patching_result import SCHEMA, Patching
+from slm_lens.interventions.pairs.run_pair import Direction
+from slm_lens.interventions.patching.patching_result import SCHEMA, Patching
 from slm_lens.speech.alignment import AlignedWord, Alignment
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"

@@ -11,7 +11,7 @@ import slm_lens
 from slm_lens.corpus.folder import clips_of, read_utterances
 from slm_lens.corpus.pairs import read_pairs
 from slm_lens.errors import AlignmentError, AudioError, VocabError
-from slm_lens.interventions.matching import match_units, match_word_ends, match_words
+from slm_lens.interventions.pairs.matching import match_units, match_word_ends, match_words
 
 WRITTEN = {
     "name": "weather", "clean": "the forest is", "corrupted": "the river is",

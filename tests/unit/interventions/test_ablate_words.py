@@ -40,7 +40,7 @@ def by_hand(hf_model, sequence, layer, ids, start, end, until):
 
 @pytest.fixture(scope="module")
 def found(model, utterances):
-    from slm_lens.interventions.ablate_words import ablate_words
+    from slm_lens.interventions.ablation.ablate_words import ablate_words
 
     return ablate_words(
         model,
@@ -166,7 +166,7 @@ def test_all_text_by_hand(found, hf_model, utterances, vocab):
 
 
 def test_the_next_word_until_the_end_of_the_run(model, hf_model, utterances, vocab):
-    from slm_lens.interventions.ablate_words import ablate_words
+    from slm_lens.interventions.ablation.ablate_words import ablate_words
 
     options = {"policy": "whole_word", "function_words": FUNCTION, "n_draws": 0, "n_bootstrap": 2}
     found = ablate_words(
@@ -185,8 +185,8 @@ def test_the_next_word_until_the_end_of_the_run(model, hf_model, utterances, voc
 
 def test_an_answer_is_measured_too(model, hf_model, utterances, vocab):
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.ablate_words import ablate_words
-    from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.ablation.ablate_words import ablate_words
+    from slm_lens.interventions.runs.measured_run import MeasuredRun
 
     x = utterances[0]
     found = ablate_words(
@@ -215,7 +215,7 @@ def test_an_answer_is_measured_too(model, hf_model, utterances, vocab):
 
 def hand_made():
     """Two utterances of two words and one; effects by hand; two draws of each control."""
-    from slm_lens.interventions.word_ablation import WordAblation
+    from slm_lens.interventions.ablation.word_ablation import WordAblation
     from slm_lens.model.provenance import Provenance
 
     effects = {  # word: (true, draws of random, draws of matched)
@@ -281,7 +281,7 @@ def test_what_does_not_fit_is_refused(model, utterances):
 
     from slm_lens.errors import VocabError
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.ablate_words import ablate_words
+    from slm_lens.interventions.ablation.ablate_words import ablate_words
     from slm_lens.sequence.sequence import SpeechTextSequence
     from slm_lens.sequence.utterance import Utterance
     from slm_lens.vocab import SpeechTextVocab

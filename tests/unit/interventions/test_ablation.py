@@ -19,7 +19,7 @@ def logits(model, tokens):
 
 
 def test_zero_of_a_head(model, hf_model, tokens):
-    from slm_lens.interventions.ablation import ablated
+    from slm_lens.interventions.ablation.projection import ablated
     from slm_lens.interventions.site import Site
 
     def without(z):
@@ -34,7 +34,7 @@ def test_zero_of_a_head(model, hf_model, tokens):
 
 
 def test_mean_over_the_positions_of_the_reference_runs(model, hf_model, utterances, tokens):
-    from slm_lens.interventions.ablation import ablated
+    from slm_lens.interventions.ablation.projection import ablated
     from slm_lens.interventions.site import Site
 
     seen = []
@@ -62,7 +62,7 @@ def test_mean_over_the_positions_of_the_reference_runs(model, hf_model, utteranc
 
 @pytest.mark.parametrize("kind", ["z", "resid_mid"])
 def test_resampled_positions_come_from_the_pool_and_stay_the_same(model, utterances, tokens, kind):
-    from slm_lens.interventions.ablation import ablated, reference_activations
+    from slm_lens.interventions.ablation.projection import ablated, reference_activations
     from slm_lens.interventions.site import Site
 
     site, runs = Site(kind, 1), [x.sequence for x in utterances[1:3]]
@@ -81,7 +81,7 @@ def test_resampled_positions_come_from_the_pool_and_stay_the_same(model, utteran
 
 
 def test_resampling_is_the_same_with_a_cache_of_keys_and_values(model, utterances, tokens):
-    from slm_lens.interventions.ablation import ablated
+    from slm_lens.interventions.ablation.projection import ablated
     from slm_lens.interventions.site import Site
 
     out = []
@@ -102,7 +102,7 @@ def test_resampling_is_the_same_with_a_cache_of_keys_and_values(model, utterance
 
 
 def test_an_attention_pattern_is_zeroed(model, tokens):
-    from slm_lens.interventions.ablation import ablated
+    from slm_lens.interventions.ablation.projection import ablated
     from slm_lens.interventions.site import Site
 
     with ablated(model, [Site("pattern", 1, 2)], "zero"), torch.no_grad():
@@ -114,7 +114,7 @@ def test_an_attention_pattern_is_zeroed(model, tokens):
 
 def test_projecting_out_words_takes_their_lens_logits_away(model, vocab, tokens):
     """By numpy: with the directions gone, ln_final and the rows give 0, whatever is left."""
-    from slm_lens.interventions.ablation import Projection, projected_out
+    from slm_lens.interventions.ablation.projection import Projection, projected_out
     from slm_lens.interventions.directions import orthonormal, word_directions
     from slm_lens.interventions.site import Site
     from slm_lens.lens.logit_lens import LogitLens
@@ -136,7 +136,7 @@ def test_projecting_out_words_takes_their_lens_logits_away(model, vocab, tokens)
 
 
 def test_projecting_twice_is_projecting_once_and_other_directions_stay():
-    from slm_lens.interventions.ablation import Projection
+    from slm_lens.interventions.ablation.projection import Projection
     from slm_lens.interventions.directions import orthonormal, random_directions
     from slm_lens.interventions.site import Site
 
@@ -153,7 +153,7 @@ def test_projecting_twice_is_projecting_once_and_other_directions_stay():
 
 @pytest.mark.usefixtures("untyped")
 def test_what_does_not_fit_is_refused(model, utterances):
-    from slm_lens.interventions.ablation import Projection, ablated, projected_out
+    from slm_lens.interventions.ablation.projection import Projection, ablated, projected_out
     from slm_lens.interventions.site import Site
 
     site, runs = Site("z", 1), [utterances[0].sequence]

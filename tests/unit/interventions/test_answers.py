@@ -3,7 +3,7 @@
 import pytest
 
 from slm_lens.errors import VocabError
-from slm_lens.interventions.answers import answer_and_foil, answer_tokens
+from slm_lens.interventions.pairs.answers import answer_and_foil, answer_tokens
 from slm_lens.organism.tokenizer import n_text_tokens, speech_text_tokenizer
 from slm_lens.vocab import SpeechTextVocab
 

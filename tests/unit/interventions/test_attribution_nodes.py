@@ -87,7 +87,7 @@ def test_scores_are_derivatives_towards_the_clean_activation(exact_model, pair):
 
 
 def test_positions_without_a_match_score_nothing(model):
-    from slm_lens.interventions.pairs import RunPair
+    from slm_lens.interventions.pairs.run_pair import RunPair
 
     pair = unequal_pair()
     some = RunPair("some", pair.clean, pair.corrupted, pair.answer, pair.foil, (pair.matches[2],))

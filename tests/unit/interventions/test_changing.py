@@ -297,7 +297,7 @@ def test_what_does_not_fit_is_refused(model, tokens):
 def test_patches_are_put_where_they_belong(model, hf_model, tokens):
     """Positions in any order; heads of a patch of one head alone."""
     from slm_lens.interventions.changing import patched
-    from slm_lens.interventions.patched_runs import Patch
+    from slm_lens.interventions.runs.patched_runs import Patch
     from slm_lens.interventions.site import Site
 
     states, z = torch.randn(2, 16), torch.randn(2, 4)
@@ -325,7 +325,7 @@ def test_patches_are_put_where_they_belong(model, hf_model, tokens):
 @pytest.mark.parametrize("kind", ["resid_pre", "resid_mid", "resid_post", "z", "pattern"])
 def test_a_patch_is_that_of_the_engine(model, tokens, kind):
     from slm_lens.interventions.changing import patched
-    from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+    from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
     from slm_lens.interventions.site import Site
     from slm_lens.lens.states import residual_stack
 
@@ -340,7 +340,7 @@ def test_a_patch_is_that_of_the_engine(model, tokens, kind):
 
 def test_patches_that_do_not_fit_are_refused(model, tokens):
     from slm_lens.interventions.changing import patched
-    from slm_lens.interventions.patched_runs import Patch
+    from slm_lens.interventions.runs.patched_runs import Patch
     from slm_lens.interventions.site import Site
 
     twice = Patch(Site("resid_pre", 0), torch.tensor([2, 2]), torch.zeros(2, 16))

@@ -145,7 +145,7 @@ def test_the_model_is_left_as_it_was(model):
 
 def test_what_is_no_circuit_is_refused(model):
     from slm_lens.interventions.attribution.graph import StreamReader, StreamWriter
-    from slm_lens.interventions.pairs import RunPair
+    from slm_lens.interventions.pairs.run_pair import RunPair
 
     pair = whole_pair()
     with pytest.raises(ValueError, match="faithfulness: got no circuit"):

@@ -15,7 +15,7 @@ STRENGTHS = (-2.0, 0.0, 1.5)
 
 @pytest.fixture(scope="module")
 def runs(utterances):
-    from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.runs.measured_run import MeasuredRun
 
     return [
         MeasuredRun(x.name, x.sequence, (2, 6), answer=(3 + i,), foil=(9,))
@@ -26,8 +26,8 @@ def runs(utterances):
 @pytest.fixture(scope="module")
 def response(model, runs):
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.dose_response import dose_response
-    from slm_lens.interventions.steering import linear_decay
+    from slm_lens.interventions.steering.dose_response import dose_response
+    from slm_lens.interventions.steering.steered import linear_decay
 
     return dose_response(
         model,
@@ -123,7 +123,7 @@ def test_curves_are_means_over_runs_with_intervals(response):
 
 def test_a_vector_for_each_layer_and_no_control(model, runs):
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.dose_response import dose_response
+    from slm_lens.interventions.steering.dose_response import dose_response
 
     rows = torch.stack([VECTOR, 2 * VECTOR, -VECTOR])
     options = {"layers": None, "n_random": 0, "n_bootstrap": 3, "kind": "resid_pre"}
@@ -143,7 +143,7 @@ def test_a_plain_bridge_has_no_provenance(runs):
     from transformer_lens.model_bridge.sources import build_bridge_from_module
 
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.dose_response import dose_response
+    from slm_lens.interventions.steering.dose_response import dose_response
 
     own = wrap(make_hf_model(), make_vocab())
     hf = make_hf_model()
@@ -158,8 +158,8 @@ def test_a_plain_bridge_has_no_provenance(runs):
 
 def test_what_does_not_fit_is_refused(model, runs):
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.dose_response import dose_response
-    from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.runs.measured_run import MeasuredRun
+    from slm_lens.interventions.steering.dose_response import dose_response
 
     one = {"a": metrics.log_prob()}
     with pytest.raises(ValueError, match="dose_response: got 0 runs with the repeated names"):

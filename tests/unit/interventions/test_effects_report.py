@@ -4,9 +4,9 @@ import re
 
 import polars as pl
 
-from slm_lens.interventions.patching_result import SCHEMA, Patching
-from slm_lens.interventions.tracing_result import PROMPTS, Tracing
-from slm_lens.interventions.tracing_result import SCHEMA as TRACED
+from slm_lens.interventions.patching.patching_result import SCHEMA, Patching
+from slm_lens.interventions.tracing.tracing_result import PROMPTS, Tracing
+from slm_lens.interventions.tracing.tracing_result import SCHEMA as TRACED
 from slm_lens.model.provenance import Provenance
 from slm_lens.report.effects_report import dose_table, report_patching, report_tracing
 

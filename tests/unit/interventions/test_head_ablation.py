@@ -13,7 +13,7 @@ CLOSE = 2e-5
 
 @pytest.fixture(scope="module")
 def runs(utterances):
-    from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.runs.measured_run import MeasuredRun
 
     return [MeasuredRun(x.name, x.sequence, (1, 7), answer=(5,), foil=(8,)) for x in utterances[:3]]
 
@@ -27,7 +27,7 @@ def heads():
 
 def ablate(model, runs, heads, **options):
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.head_ablation import ablate_heads
+    from slm_lens.interventions.heads.head_ablation import ablate_heads
 
     measured = {"answer": metrics.log_prob(), "difference": metrics.logit_difference()}
     return ablate_heads(model, runs, heads, measured, n_bootstrap=30, **options)
@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused(model, runs, heads):
         ablate(model, runs, many, how="zero", n_random=1)
     with pytest.raises(ValueError, match="ablate_heads: got 0 runs with the repeated names"):
         ablate(model, [], heads, how="zero")
-    from slm_lens.interventions.head_ablation import ablate_heads
+    from slm_lens.interventions.heads.head_ablation import ablate_heads
 
     with pytest.raises(ValueError, match="ablate_heads: got no metric, expected at least one"):
         ablate_heads(model, runs, heads, {}, how="zero")

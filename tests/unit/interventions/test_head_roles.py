@@ -38,7 +38,7 @@ BY_HAND = {
 
 
 def test_where_each_role_looks_by_hand(mixed):
-    from slm_lens.interventions._role_keys import HEAD_ROLES, role_keys
+    from slm_lens.interventions.tracing._role_keys import HEAD_ROLES, role_keys
 
     assert HEAD_ROLES == ("own_units", "previous_word", "marker", "same_word", "first_position")
     found = role_keys(mixed, ("speech", "text"))
@@ -52,8 +52,8 @@ def test_where_each_role_looks_by_hand(mixed):
 
 def test_attention_by_hand(mixed):
     """One head looks at the position before, one at all alike, one at position 0."""
-    from slm_lens.interventions._role_keys import role_keys
-    from slm_lens.interventions.head_roles import attention_to
+    from slm_lens.interventions.heads.head_roles import attention_to
+    from slm_lens.interventions.tracing._role_keys import role_keys
 
     n = len(mixed)
     before = torch.diag(torch.ones(n - 1), -1)
@@ -78,8 +78,8 @@ def test_attention_by_hand(mixed):
 
 
 def test_what_a_sliding_window_hides_is_not_visible(mixed):
-    from slm_lens.interventions._role_keys import role_keys
-    from slm_lens.interventions.head_roles import attention_to
+    from slm_lens.interventions.heads.head_roles import attention_to
+    from slm_lens.interventions.tracing._role_keys import role_keys
 
     n = len(mixed)
     near = torch.ones(n, n).tril() - torch.ones(n, n).tril(-4)  # each position and three before
@@ -92,7 +92,7 @@ def test_what_a_sliding_window_hides_is_not_visible(mixed):
 
 @pytest.fixture(scope="module")
 def found(model, utterances):
-    from slm_lens.interventions.head_roles import head_roles
+    from slm_lens.interventions.heads.head_roles import head_roles
 
     return head_roles(model, utterances[:5], n_bootstrap=60, seed=2)
 
@@ -157,7 +157,7 @@ def test_the_top_heads_are_those_of_the_highest_excess(found):
 
 
 def test_only_some_layers_and_no_pattern_is_kept(model, utterances, found):
-    from slm_lens.interventions.head_roles import head_roles
+    from slm_lens.interventions.heads.head_roles import head_roles
 
     some = head_roles(model, utterances[:5], layers=[2], n_bootstrap=2)
     assert torch.equal(some.mass.nan_to_num(-1)[:, :, 0], found.mass.nan_to_num(-1)[:, :, 2])
@@ -166,7 +166,7 @@ def test_only_some_layers_and_no_pattern_is_kept(model, utterances, found):
 
 
 def test_what_does_not_fit_is_refused(model, utterances, found):
-    from slm_lens.interventions.head_roles import head_roles
+    from slm_lens.interventions.heads.head_roles import head_roles
     from slm_lens.sequence.utterance import Utterance
 
     with pytest.raises(ValueError, match="head_roles: got 0 runs with the repeated names"):

@@ -10,13 +10,13 @@ from drawn import cells_in, keys_in, lines_in, texts_in, under_the_pointer
 from tiny_pairs import gqa_model, unequal_pair, whole_pair
 
 from slm_lens._pictured import Pictured
-from slm_lens.interventions.dose_response import DoseResponse
-from slm_lens.interventions.head_roles import HeadRoles
-from slm_lens.interventions.patching_result import SCHEMA, Patching
+from slm_lens.interventions.ablation.word_ablation import WordAblation
+from slm_lens.interventions.heads.head_roles import HeadRoles
+from slm_lens.interventions.patching.patching_result import SCHEMA, Patching
 from slm_lens.interventions.site import Site
-from slm_lens.interventions.tracing_result import PROMPTS, Tracing
-from slm_lens.interventions.tracing_result import SCHEMA as TRACED
-from slm_lens.interventions.word_ablation import WordAblation
+from slm_lens.interventions.steering.dose_response import DoseResponse
+from slm_lens.interventions.tracing.tracing_result import PROMPTS, Tracing
+from slm_lens.interventions.tracing.tracing_result import SCHEMA as TRACED
 from slm_lens.model.provenance import Provenance
 from slm_lens.views.attribution_figure import edges_figure, nodes_figure
 from slm_lens.views.dose_figure import dose_figure

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("untyped")
 
 
 def test_ablate_words_knows_its_options(model, utterances):
-    from slm_lens.interventions.ablate_words import ablate_words
+    from slm_lens.interventions.ablation.ablate_words import ablate_words
 
     options: dict[str, Any] = {"policy": "whole_word", "function_words": FUNCTION, "n_draws": 0}
     for option, wrong, valid in (("word", "prev", "current"), ("until", "ever", "word")):
@@ -37,7 +37,7 @@ def test_ablate_words_knows_its_options(model, utterances):
 )
 def test_steering_takes_one_finite_vector(vector, strength, error, message):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steering import Steering
+    from slm_lens.interventions.steering.steered import Steering
 
     with pytest.raises(error, match=message):
         Steering(Site("resid_post", 1), vector, strength)
@@ -45,8 +45,8 @@ def test_steering_takes_one_finite_vector(vector, strength, error, message):
 
 def test_a_dose_is_of_a_finite_vector(model, utterances):
     from slm_lens.interventions import metrics
-    from slm_lens.interventions.dose_response import dose_response
-    from slm_lens.interventions.measured_run import MeasuredRun
+    from slm_lens.interventions.runs.measured_run import MeasuredRun
+    from slm_lens.interventions.steering.dose_response import dose_response
 
     runs = [MeasuredRun("a", utterances[0].sequence, answer=(3,))]
     one = {"a": metrics.log_prob()}
@@ -58,8 +58,8 @@ def test_a_dose_is_of_a_finite_vector(model, utterances):
 
 def test_steering_that_reaches_nothing_is_refused(model, utterances):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steered_generation import generate_steered
-    from slm_lens.interventions.steering import Steering
+    from slm_lens.interventions.steering.steered import Steering
+    from slm_lens.interventions.steering.steered_generation import generate_steered
 
     prompt, site = utterances[0], Site("resid_post", 1)
     n = len(prompt.sequence)
@@ -75,8 +75,8 @@ def test_steering_that_reaches_nothing_is_refused(model, utterances):
 
 def test_generation_without_steering_is_the_model_as_it_is(model, utterances):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steered_generation import generate_steered
-    from slm_lens.interventions.steering import Steering
+    from slm_lens.interventions.steering.steered import Steering
+    from slm_lens.interventions.steering.steered_generation import generate_steered
 
     nothing = Steering(Site("resid_post", 1), torch.ones(16), 0.0)
     without = generate_steered(model, utterances[:1], [], max_new_tokens=3)

@@ -3,7 +3,7 @@
 import pytest
 from runs_by_hand import TEXT_MARKER, run
 
-from slm_lens.interventions.matching import (
+from slm_lens.interventions.pairs.matching import (
     SpanMatch,
     match_runs,
     match_units,

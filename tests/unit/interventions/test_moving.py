@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slm_lens.interventions.moving import FITS, move, moves_together
+from slm_lens.interventions.pairs.moving import FITS, move, moves_together
 
 STATES = torch.tensor([[0.0], [1.0], [4.0], [9.0], [16.0], [25.0]])  # position squared
 

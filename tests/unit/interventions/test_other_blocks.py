@@ -40,7 +40,7 @@ def tiny(make, options):
 @pytest.mark.parametrize("make", MAKES)
 def test_both_paths_see_what_is_put_into_the_middle(make):
     from slm_lens.interventions.changing import patched
-    from slm_lens.interventions.patched_runs import Patch
+    from slm_lens.interventions.runs.patched_runs import Patch
     from slm_lens.interventions.site import Site
 
     model = tiny(make, MAKES[make])
@@ -60,7 +60,7 @@ def test_both_paths_see_what_is_put_into_the_middle(make):
 
 
 def test_blocks_without_a_middle_are_refused():
-    from slm_lens.interventions.ablation import ablated
+    from slm_lens.interventions.ablation.projection import ablated
     from slm_lens.interventions.site import Site
 
     options = {key: SMALL[key] for key in SMALL if key not in ("num_key_value_heads", "head_dim")}

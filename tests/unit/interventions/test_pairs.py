@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs_by_hand import TEXT_MARKER, run
 
-from slm_lens.interventions.matching import SpanMatch, match_words
-from slm_lens.interventions.moving import FITS
-from slm_lens.interventions.pairs import DIRECTIONS, RunPair
+from slm_lens.interventions.pairs.matching import SpanMatch, match_words
+from slm_lens.interventions.pairs.moving import FITS
+from slm_lens.interventions.pairs.run_pair import DIRECTIONS, RunPair
 
 CLEAN = run([("the", [10]), ("zebra", [12, 13, 14]), ("the", [10, 11])], after=[TEXT_MARKER])
 CORRUPTED = run([("the", [10]), ("tiger", [20]), ("the", [10, 11])], after=[TEXT_MARKER])

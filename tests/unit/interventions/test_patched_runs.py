@@ -17,7 +17,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import HEAD_KINDS, SITE_KINDS, Site
 from slm_lens.model.resumed_forward import record, resume
 

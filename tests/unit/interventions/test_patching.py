@@ -12,7 +12,6 @@ from tiny_speech import D_VOCAB, N_TEXT, make_hf_model, make_vocab, wrap
 from transformer_lens import patching as their_patching
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from slm_lens.interventions.matching import SpanMatch, match_runs
 from slm_lens.interventions.metrics import (
     answer_rank,
     divergence,
@@ -21,9 +20,10 @@ from slm_lens.interventions.metrics import (
     modality_mass,
     next_unit_log_prob,
 )
-from slm_lens.interventions.pairs import RunPair, pair_of_tokens
-from slm_lens.interventions.patching import patch_pairs
-from slm_lens.interventions.patching_result import SCHEMA, Patching
+from slm_lens.interventions.pairs.matching import SpanMatch, match_runs
+from slm_lens.interventions.pairs.run_pair import RunPair, pair_of_tokens
+from slm_lens.interventions.patching.patch_pairs import patch_pairs
+from slm_lens.interventions.patching.patching_result import SCHEMA, Patching
 from slm_lens.interventions.site import Site, sites
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.word_span import WordSpan

@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from slm_lens.interventions.patching_result import SCHEMA, Patching
+from slm_lens.interventions.patching.patching_result import SCHEMA, Patching
 from slm_lens.model.provenance import Provenance
 
 PROVENANCE = Provenance(

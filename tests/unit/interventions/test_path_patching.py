@@ -116,7 +116,7 @@ def test_paths_are_those_of_the_definition(make, pair):
 
 
 def test_noising_sends_the_other_way(model):
-    from slm_lens.interventions.pairs import RunPair
+    from slm_lens.interventions.pairs.run_pair import RunPair
 
     pair = whole_pair()
     turned = RunPair("turned", pair.corrupted, pair.clean, pair.answer, pair.foil, pair.matches)
@@ -167,7 +167,7 @@ def test_the_table_has_the_share_of_the_difference(model):
 
 
 def test_without_a_difference_nothing_is_sent(model):
-    from slm_lens.interventions.pairs import RunPair
+    from slm_lens.interventions.pairs.run_pair import RunPair
 
     pair = whole_pair()
     same = RunPair("same", pair.clean, pair.clean, pair.answer, pair.foil, pair.matches)

@@ -68,7 +68,7 @@ def test_a_pair_has_no_part_in_its_difference(model, hf):
 
 
 def test_files(model, tmp_path):
-    from slm_lens.interventions.dose_response import DoseResponse
+    from slm_lens.interventions.steering.dose_response import DoseResponse
 
     found = steer(model, PAIRS[:2], role="end", layers=[0, 2])
     found.write(tmp_path)

@@ -10,15 +10,15 @@ VECTOR = torch.linspace(-2, 2, 16)
 
 def steering(span, **options):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steering import Steering
+    from slm_lens.interventions.steering.steered import Steering
 
     return Steering(Site("resid_pre", 2), VECTOR, span=span, **options)
 
 
 @pytest.mark.parametrize("cache", [True, False])
 def test_the_continuation_is_that_of_whole_passes(model, hf_model, utterances, cache):
-    from slm_lens.interventions.steered_generation import generate_steered
-    from slm_lens.interventions.steering import linear_decay
+    from slm_lens.interventions.steering.steered import linear_decay
+    from slm_lens.interventions.steering.steered_generation import generate_steered
 
     prompts = utterances[:2]
     found = generate_steered(
@@ -42,8 +42,8 @@ def test_the_continuation_is_that_of_whole_passes(model, hf_model, utterances, c
 def test_units_and_text_are_told_apart(model, utterances, vocab):
     from slm_lens.interventions.directions import modality_direction
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steered_generation import generate_steered
-    from slm_lens.interventions.steering import Steering
+    from slm_lens.interventions.steering.steered import Steering
+    from slm_lens.interventions.steering.steered_generation import generate_steered
 
     to_text = modality_direction(model)
     both = []
@@ -65,7 +65,7 @@ def test_units_and_text_are_told_apart(model, utterances, vocab):
 
 
 def test_sampling_has_a_seed_and_leaves_the_global_one(model, utterances):
-    from slm_lens.interventions.steered_generation import generate_steered
+    from slm_lens.interventions.steering.steered_generation import generate_steered
 
     def sample(prompts, seed):
         found = generate_steered(
@@ -88,7 +88,7 @@ def test_sampling_has_a_seed_and_leaves_the_global_one(model, utterances):
 
 
 def test_a_stop_token_ends_it(model, utterances):
-    from slm_lens.interventions.steered_generation import generate_steered
+    from slm_lens.interventions.steering.steered_generation import generate_steered
 
     none = steering((0, None), strength=0.0)
     whole = generate_steered(model, utterances[:1], none, max_new_tokens=6).continuations[0]
@@ -99,7 +99,7 @@ def test_a_stop_token_ends_it(model, utterances):
 
 
 def test_what_does_not_fit_is_refused(model, utterances):
-    from slm_lens.interventions.steered_generation import generate_steered
+    from slm_lens.interventions.steering.steered_generation import generate_steered
 
     one = steering((0, None))
     with pytest.raises(ValueError, match="generate_steered: got 0 prompts of 0 names"):

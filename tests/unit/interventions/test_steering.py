@@ -22,13 +22,13 @@ def states(model, tokens):
 
 def steering(**options):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steering import Steering
+    from slm_lens.interventions.steering.steered import Steering
 
     return Steering(options.pop("site", Site("resid_post", 1)), VECTOR, **options)
 
 
 def test_linear_decay_by_hand():
-    from slm_lens.interventions.steering import linear_decay
+    from slm_lens.interventions.steering.steered import linear_decay
 
     factors = linear_decay(4)(torch.arange(6))
     assert factors.tolist() == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
@@ -37,7 +37,7 @@ def test_linear_decay_by_hand():
 
 
 def test_what_is_added_by_hand():
-    from slm_lens.interventions.steering import linear_decay
+    from slm_lens.interventions.steering.steered import linear_decay
 
     added_rows = steering(strength=3.0, span=(2, 4), schedule=linear_decay(3)).added(
         torch.arange(6)
@@ -47,7 +47,7 @@ def test_what_is_added_by_hand():
 
 
 def test_strength_0_changes_nothing_to_the_bit(model, tokens):
-    from slm_lens.interventions.steering import steered
+    from slm_lens.interventions.steering.steered import steered
 
     before = states(model, tokens)
     with steered(model, steering(strength=0.0)):
@@ -57,7 +57,7 @@ def test_strength_0_changes_nothing_to_the_bit(model, tokens):
 @settings(max_examples=10)
 @given(strength=st.floats(-20, 20, width=32))
 def test_strength_is_linear_at_the_layer_itself(model, tokens, strength):
-    from slm_lens.interventions.steering import steered
+    from slm_lens.interventions.steering.steered import steered
 
     before = states(model, tokens)
     with steered(model, steering(strength=strength, span=(3, 7))):
@@ -72,7 +72,7 @@ def test_strength_is_linear_at_the_layer_itself(model, tokens, strength):
 @pytest.mark.parametrize("kind", ["resid_pre", "resid_post", "attn_out", "mlp_out"])
 def test_steering_is_a_plain_hook_that_adds(model, hf_model, tokens, kind):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steering import linear_decay, steered
+    from slm_lens.interventions.steering.steered import linear_decay, steered
 
     rows = torch.tensor([2.0, 1.5, 1.0, 0.5])[:, None] * VECTOR
     with added(hf_model, kind, 2, 4, 8, rows):
@@ -85,7 +85,7 @@ def test_steering_is_a_plain_hook_that_adds(model, hf_model, tokens, kind):
 
 def test_steering_the_middle_is_steering_what_attention_adds(model, tokens):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steering import steered
+    from slm_lens.interventions.steering.steered import steered
 
     runs = []
     for kind in ("resid_mid", "attn_out"):
@@ -95,7 +95,7 @@ def test_steering_the_middle_is_steering_what_attention_adds(model, tokens):
 
 
 def test_several_at_once_add_up(model, tokens):
-    from slm_lens.interventions.steering import steered
+    from slm_lens.interventions.steering.steered import steered
 
     with steered(model, [steering(strength=1.0), steering(strength=2.0, span=(5, None))]):
         together = states(model, tokens)[2]
@@ -112,7 +112,7 @@ def test_several_at_once_add_up(model, tokens):
 def test_a_decay_that_begins_in_the_prompt_ends_among_what_is_generated(
     model, hf_model, tokens, cache
 ):
-    from slm_lens.interventions.steering import linear_decay, steered
+    from slm_lens.interventions.steering.steered import linear_decay, steered
 
     n = tokens.shape[1]
     factors = torch.arange(6, 0, -1) / 6 * 4.0
@@ -135,7 +135,7 @@ def test_a_decay_that_begins_in_the_prompt_ends_among_what_is_generated(
 
 def test_what_does_not_fit_is_refused(model):
     from slm_lens.interventions.site import Site
-    from slm_lens.interventions.steering import Steering, steered
+    from slm_lens.interventions.steering.steered import Steering, steered
 
     with pytest.raises(ValueError, match=r"Steering: got L1H0 z, expected a site as wide"):
         steering(site=Site("z", 1, 0))

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from runs_by_hand import run
 
-from slm_lens.interventions.matching import SpanMatch, match_runs
-from slm_lens.interventions.pairs import RunPair
-from slm_lens.interventions.traced_subjects import subject_runs
+from slm_lens.interventions.pairs.matching import SpanMatch, match_runs
+from slm_lens.interventions.pairs.run_pair import RunPair
+from slm_lens.interventions.tracing.traced_subjects import subject_runs
 
 
 def pair(clean, corrupted, *, by: Any = "words", name="pair", answer=(1,), foil=(2,)):

@@ -10,11 +10,11 @@ import torch
 import traced_by_hand as by_hand
 from tiny_pairs import N_TEXT, N_UNITS, gpt2_bridge, gqa_model, make_hf_model, sequence, units
 
-from slm_lens.interventions._trace_places import TRACE_KINDS
-from slm_lens.interventions.measured_run import MeasuredRun
 from slm_lens.interventions.metrics import answer_probability, log_prob, next_unit_log_prob
-from slm_lens.interventions.traced_subjects import role_of, subject_noise
-from slm_lens.interventions.tracing import causal_trace
+from slm_lens.interventions.runs.measured_run import MeasuredRun
+from slm_lens.interventions.tracing._trace_places import TRACE_KINDS
+from slm_lens.interventions.tracing.causal_trace import causal_trace
+from slm_lens.interventions.tracing.traced_subjects import role_of, subject_noise
 from slm_lens.sequence.sequence import SpeechTextSequence
 
 N_LAYERS = 4
@@ -226,7 +226,7 @@ def test_metrics_and_their_spread_over_samples(hf, model, spoken):
 
 def test_states_are_read_together_or_apart(model, spoken, monkeypatch):
     together = trace(model, [spoken]).table
-    monkeypatch.setattr("slm_lens.interventions.tracing._MOST_WAITING", 0)
+    monkeypatch.setattr("slm_lens.interventions.tracing.causal_trace._MOST_WAITING", 0)
     apart = trace(model, [spoken]).table
     assert apart.drop("restored", "sample_sd").equals(together.drop("restored", "sample_sd"))
     assert np.abs((apart["restored"] - together["restored"]).to_numpy()).max() < 1e-6

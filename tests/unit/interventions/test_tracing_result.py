@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from slm_lens.interventions.tracing_result import PROMPTS, SCHEMA, Tracing
+from slm_lens.interventions.tracing.tracing_result import PROMPTS, SCHEMA, Tracing
 from slm_lens.model.provenance import Provenance
 
 PROVENANCE = Provenance(

@@ -137,7 +137,7 @@ def units(n, seed):
 
 def whole_pair(n=7, *, name="whole", seed=1, n_changed=3):
     """Equal lengths, everything matched with itself."""
-    from slm_lens.interventions.pairs import RunPair, SpanMatch
+    from slm_lens.interventions.pairs.run_pair import RunPair, SpanMatch
 
     clean = [N_TEXT + N_UNITS, *units(n - 1, seed)]
     corrupted = [*clean[:2], *units(n_changed, seed + 1), *clean[2 + n_changed :]]
@@ -153,7 +153,7 @@ def whole_pair(n=7, *, name="whole", seed=1, n_changed=3):
 
 def unequal_pair(*, name="unequal", seed=1):
     """Three words of 2, 3, 2 units against 2, 4, 1, of which the last is not matched; an end."""
-    from slm_lens.interventions.pairs import RunPair, SpanMatch
+    from slm_lens.interventions.pairs.run_pair import RunPair, SpanMatch
 
     first = units(8, seed)
     clean = [N_TEXT + N_UNITS, *first[:2], *first[2:5], *first[5:7], first[7]]

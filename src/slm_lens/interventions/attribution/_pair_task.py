@@ -10,8 +10,8 @@ from torch import Tensor
 
 from slm_lens.interventions.attribution._runs import record
 from slm_lens.interventions.metrics import Metric, Scored
-from slm_lens.interventions.moving import FITS, Fit, Move
-from slm_lens.interventions.pairs import Direction, RunPair
+from slm_lens.interventions.pairs.moving import FITS, Fit, Move
+from slm_lens.interventions.pairs.run_pair import Direction, RunPair
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import SpeechTextModel
 from slm_lens.lens.states import provenance_of

@@ -11,7 +11,7 @@ from slm_lens.interventions.attribution._pair_task import PairTask
 from slm_lens.interventions.attribution._runs import record
 from slm_lens.interventions.attribution._writers import head_vectors, require_sum, writer_hooks
 from slm_lens.interventions.attribution.graph import Edge, StreamReader, StreamWriter
-from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
 

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from slm_lens.interventions.matching import ROLES
-from slm_lens.interventions.pairs import Direction, RunPair
-from slm_lens.interventions.patching import AT, At
+from slm_lens.interventions.pairs.matching import ROLES
+from slm_lens.interventions.pairs.run_pair import Direction, RunPair
+from slm_lens.interventions.patching.patch_pairs import AT, At
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from slm_lens.interventions.attribution._places import Place
-from slm_lens.interventions.patching import At
+from slm_lens.interventions.patching.patch_pairs import At
 
 _PLACE = {
     "label": pl.String,

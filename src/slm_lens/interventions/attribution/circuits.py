@@ -41,8 +41,8 @@ from slm_lens.interventions.attribution._pair_task import (
 )
 from slm_lens.interventions.attribution.graph import Edge, residual_graph
 from slm_lens.interventions.metrics import Metric
-from slm_lens.interventions.moving import Fit
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.pairs.moving import Fit
+from slm_lens.interventions.pairs.run_pair import RunPair
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.model.provenance import Provenance

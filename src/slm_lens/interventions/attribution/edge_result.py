@@ -16,7 +16,7 @@ from slm_lens.interventions.attribution._top import place_columns, schema_with, 
 from slm_lens.interventions.attribution.graph import Edge, ResidualGraph
 from slm_lens.interventions.attribution.path_patching import EdgeAt, edge_effects
 from slm_lens.interventions.attribution.verify import check_same_model
-from slm_lens.interventions.patching import At
+from slm_lens.interventions.patching.patch_pairs import At
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.model.provenance import Provenance
 

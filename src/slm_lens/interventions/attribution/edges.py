@@ -45,9 +45,9 @@ from slm_lens.interventions.attribution._writers import require_sum, writer_hook
 from slm_lens.interventions.attribution.edge_result import EdgeAttribution
 from slm_lens.interventions.attribution.graph import ResidualGraph, residual_graph
 from slm_lens.interventions.metrics import Metric
-from slm_lens.interventions.moving import Fit
-from slm_lens.interventions.pairs import RunPair
-from slm_lens.interventions.patching import At
+from slm_lens.interventions.pairs.moving import Fit
+from slm_lens.interventions.pairs.run_pair import RunPair
+from slm_lens.interventions.patching.patch_pairs import At
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.tuned_lens import unembedding_hash

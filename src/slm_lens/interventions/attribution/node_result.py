@@ -14,7 +14,7 @@ from slm_lens.interventions.attribution._pair_task import Question
 from slm_lens.interventions.attribution._places import Place, membership, places
 from slm_lens.interventions.attribution._top import place_columns, schema_with, top_rows
 from slm_lens.interventions.attribution.verify import NodeAt, check_same_model, node_effects
-from slm_lens.interventions.patching import At
+from slm_lens.interventions.patching.patch_pairs import At
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.model.provenance import Provenance

@@ -48,8 +48,8 @@ from slm_lens.interventions.attribution._target_runs import TargetRuns
 from slm_lens.interventions.attribution.node_result import NodeAttribution
 from slm_lens.interventions.attribution.qk_fix import PatternChange, pattern_changes
 from slm_lens.interventions.metrics import Metric
-from slm_lens.interventions.moving import Fit
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.pairs.moving import Fit
+from slm_lens.interventions.pairs.run_pair import RunPair
 from slm_lens.interventions.site import HEAD_KINDS, SITE_KINDS, Site, SiteKind, sites
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens

@@ -12,7 +12,7 @@ from slm_lens.interventions.attribution._pair_task import (
     provenance_if_known,
 )
 from slm_lens.interventions.attribution._places import Place
-from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.jacobian import DifferentiableModel
 from slm_lens.lens.logit_lens import LogitLens

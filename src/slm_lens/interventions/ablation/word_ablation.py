@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from slm_lens._pictured import Pictured
-from slm_lens.interventions.measured_run import interval_over_runs, sign_flip_p
+from slm_lens.interventions.runs.measured_run import interval_over_runs, sign_flip_p
 from slm_lens.model.provenance import Provenance
 from slm_lens.vocab import WordPolicy
 

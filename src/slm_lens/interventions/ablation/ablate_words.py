@@ -34,18 +34,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens._console import shown_steps
-from slm_lens.interventions._taken_out import Taken, Taker
-from slm_lens.interventions._word_metrics import NAMES, metrics_at_word
-from slm_lens.interventions.measured_run import (
+from slm_lens.interventions.ablation._taken_out import Taken, Taker
+from slm_lens.interventions.ablation._word_metrics import NAMES, metrics_at_word
+from slm_lens.interventions.ablation.word_ablation import WordAblation
+from slm_lens.interventions.metrics import Metric
+from slm_lens.interventions.runs.measured_run import (
     MeasuredRun,
     Meter,
     check_names,
     provenance_of_runs,
 )
-from slm_lens.interventions.metrics import Metric
-from slm_lens.interventions.patched_runs import PatchedRuns
+from slm_lens.interventions.runs.patched_runs import PatchedRuns
 from slm_lens.interventions.site import sites
-from slm_lens.interventions.word_ablation import WordAblation
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import SpeechTextModel, require_vocabulary
 from slm_lens.lens.targets import TargetPlan, WordTargets

@@ -31,10 +31,10 @@ from torch import Tensor
 
 from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
-from slm_lens.interventions._role_keys import HEAD_ROLES, HeadRole, RoleKeys, role_keys
 from slm_lens.interventions.changing import hook_point, hooked
-from slm_lens.interventions.measured_run import MeasuredRun, check_names, interval_over_runs
+from slm_lens.interventions.runs.measured_run import MeasuredRun, check_names, interval_over_runs
 from slm_lens.interventions.site import Site, sites
+from slm_lens.interventions.tracing._role_keys import HEAD_ROLES, HeadRole, RoleKeys, role_keys
 from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.lens.model import LensModel, SpeechTextModel
 from slm_lens.lens.states import provenance_of

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from slm_lens.interventions.changing import EVERYWHERE, Change, OpenSpan, changed, check_span
 from slm_lens.interventions.site import HEAD_KINDS, Site, check_sites
-from slm_lens.interventions.steering import check_width
+from slm_lens.interventions.steering.steered import check_width
 from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.lens.model import LensModel
 from slm_lens.sequence.sequence import SpeechTextSequence

@@ -22,7 +22,8 @@ from slm_lens._atomic import write_atomically
 from slm_lens._console import step_progress
 from slm_lens._pictured import Pictured
 from slm_lens.interventions.directions import random_directions
-from slm_lens.interventions.measured_run import (
+from slm_lens.interventions.metrics import Metric
+from slm_lens.interventions.runs.measured_run import (
     MeasuredRun,
     Meter,
     check_runs,
@@ -30,10 +31,9 @@ from slm_lens.interventions.measured_run import (
     provenance_of_runs,
     stream_at,
 )
-from slm_lens.interventions.metrics import Metric
-from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site, sites
-from slm_lens.interventions.steering import Schedule, Steering, check_width, constant
+from slm_lens.interventions.steering.steered import Schedule, Steering, check_width, constant
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 from slm_lens.model._facts import read_facts, require_provenance, write_facts

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slm_lens.interventions.changing import EVERYWHERE, OpenSpan, check_span
 from slm_lens.interventions.metrics import Metric, Scored
-from slm_lens.interventions.patched_runs import Cell, PatchedRuns
+from slm_lens.interventions.runs.patched_runs import Cell, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel, SpeechTextModel

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from slm_lens.interventions.measured_run import MeasuredRun
+from slm_lens.interventions.runs.measured_run import MeasuredRun
 from slm_lens.interventions.site import is_stream, sites
-from slm_lens.interventions.traced_subjects import TRACE_ROLES, role_of
+from slm_lens.interventions.tracing.traced_subjects import TRACE_ROLES, role_of
 from slm_lens.lens.model import LensModel
 
 TraceKind = Literal["resid_pre", "resid_mid", "resid_post", "mlp_out", "attn_out"]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from slm_lens.interventions.patched_runs import Patch
+    from slm_lens.interventions.runs.patched_runs import Patch
 
 Hook = tuple[str, Callable[..., Any]]
 

@@ -7,15 +7,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from slm_lens.interventions.ablation import Projection
+from slm_lens.interventions.ablation.projection import Projection
 from slm_lens.interventions.directions import (
     orthonormal,
     random_directions,
     text_subspace,
     word_directions,
 )
-from slm_lens.interventions.measured_run import stream_at
-from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+from slm_lens.interventions.runs.measured_run import stream_at
+from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.model import SpeechTextModel
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
-from slm_lens.interventions.steering import Steering, steered
+from slm_lens.interventions.steering.steered import Steering, steered
 from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.lens.model import SpeechTextModel
 from slm_lens.model.provenance import Provenance

@@ -31,8 +31,17 @@ from torch import Tensor
 from transformer_lens.utilities.statistics import derive_generator
 
 from slm_lens._console import step_progress
-from slm_lens.interventions._activations import activations, streams
-from slm_lens.interventions._trace_places import (
+from slm_lens.interventions.metrics import Metric, answer_probability, answer_rank
+from slm_lens.interventions.runs._activations import activations, streams
+from slm_lens.interventions.runs.measured_run import (
+    MeasuredRun,
+    Meter,
+    check_runs,
+    provenance_of_runs,
+)
+from slm_lens.interventions.runs.patched_runs import Cell, Patch, PatchedRuns
+from slm_lens.interventions.site import Site
+from slm_lens.interventions.tracing._trace_places import (
     TRACE_AT,
     Place,
     Severed,
@@ -43,12 +52,8 @@ from slm_lens.interventions._trace_places import (
     places_of,
     windows_of,
 )
-from slm_lens.interventions.measured_run import MeasuredRun, Meter, check_runs, provenance_of_runs
-from slm_lens.interventions.metrics import Metric, answer_probability, answer_rank
-from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
-from slm_lens.interventions.site import Site
-from slm_lens.interventions.traced_subjects import modality_of, subject_noise
-from slm_lens.interventions.tracing_result import PROMPTS, SCHEMA, Tracing
+from slm_lens.interventions.tracing.traced_subjects import modality_of, subject_noise
+from slm_lens.interventions.tracing.tracing_result import PROMPTS, SCHEMA, Tracing
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel
 from slm_lens.sequence.word_span import MODALITIES, Modality

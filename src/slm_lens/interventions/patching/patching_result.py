@@ -11,7 +11,7 @@ import torch
 from slm_lens._atomic import write_atomically
 from slm_lens._pictured import Pictured
 from slm_lens.interventions._statistics import mean_over_examples, rows_with_a_gap
-from slm_lens.interventions.pairs import Direction
+from slm_lens.interventions.pairs.run_pair import Direction
 from slm_lens.model._facts import read_facts, require_provenance, write_facts
 from slm_lens.model.provenance import Provenance
 

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from slm_lens._console import shown_steps
 from slm_lens._pictured import Pictured
-from slm_lens.interventions.ablation import check_reference, reference_activations
-from slm_lens.interventions.measured_run import (
+from slm_lens.interventions.ablation.projection import check_reference, reference_activations
+from slm_lens.interventions.metrics import Metric
+from slm_lens.interventions.runs.measured_run import (
     MeasuredRun,
     Meter,
     check_runs,
@@ -29,8 +30,7 @@ from slm_lens.interventions.measured_run import (
     provenance_of_runs,
     sign_flip_p,
 )
-from slm_lens.interventions.metrics import Metric
-from slm_lens.interventions.patched_runs import Patch, PatchedRuns
+from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
 from slm_lens.interventions.site import Site, check_sites, n_heads
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel

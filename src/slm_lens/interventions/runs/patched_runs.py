@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from slm_lens.interventions._hooked_block import inner_hooks
+from slm_lens.interventions.runs._hooked_block import inner_hooks
 from slm_lens.interventions.site import Site, check_sites, n_heads
 from slm_lens.lens._runs import ONE_AT_A_TIME
 from slm_lens.lens.model import LensModel

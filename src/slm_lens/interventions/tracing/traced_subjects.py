@@ -24,9 +24,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from slm_lens.interventions._activations import activations
-from slm_lens.interventions.measured_run import MeasuredRun
-from slm_lens.interventions.pairs import RunPair
+from slm_lens.interventions.pairs.run_pair import RunPair
+from slm_lens.interventions.runs._activations import activations
+from slm_lens.interventions.runs.measured_run import MeasuredRun
 from slm_lens.lens.model import LensModel
 from slm_lens.sequence.word_span import MODALITIES, Modality
 

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from slm_lens.interventions.matching import Role, SpanMatch
-from slm_lens.interventions.moving import Fit, Move, Span, move, moves_together
+from slm_lens.interventions.pairs.matching import Role, SpanMatch
+from slm_lens.interventions.pairs.moving import Fit, Move, Span, move, moves_together
 from slm_lens.sequence.function_words import word_type
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.vocab import TokenKind

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from slm_lens.interventions.moving import Span
+from slm_lens.interventions.pairs.moving import Span
 from slm_lens.sequence.function_words import word_type
 from slm_lens.sequence.sequence import SpeechTextSequence
 

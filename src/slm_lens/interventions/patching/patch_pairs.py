@@ -25,14 +25,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens._console import step_progress
-from slm_lens.interventions._activations import activations, streams
-from slm_lens.interventions.matching import ROLES, Role
-from slm_lens.interventions.measured_run import provenance_of_runs
 from slm_lens.interventions.metrics import Metric, Scored
-from slm_lens.interventions.moving import Fit, Move
-from slm_lens.interventions.pairs import Direction, RunPair
-from slm_lens.interventions.patched_runs import Cell, Patch, PatchedRuns
-from slm_lens.interventions.patching_result import SCHEMA, Patching
+from slm_lens.interventions.pairs.matching import ROLES, Role
+from slm_lens.interventions.pairs.moving import Fit, Move
+from slm_lens.interventions.pairs.run_pair import Direction, RunPair
+from slm_lens.interventions.patching.patching_result import SCHEMA, Patching
+from slm_lens.interventions.runs._activations import activations, streams
+from slm_lens.interventions.runs.measured_run import provenance_of_runs
+from slm_lens.interventions.runs.patched_runs import Cell, Patch, PatchedRuns
 from slm_lens.interventions.site import Site, SiteKind, check_numbers, check_sites, sites
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel

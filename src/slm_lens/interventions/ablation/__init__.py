@@ -1,0 +1,1 @@
+"""Directions and activations taken out."""
