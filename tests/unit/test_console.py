@@ -4,6 +4,7 @@ import io
 import re
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.table import Table
@@ -68,7 +69,7 @@ def test_steps_are_named_on_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stdout", stream)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
-    items = [SimpleNamespace(name="zebra"), SimpleNamespace(name="tiger")]
+    items: list[Any] = [SimpleNamespace(name="zebra"), SimpleNamespace(name="tiger")]
     with shown_steps(items, "reading", shown=True) as each:
         assert [next(each), next(each)] == items
     seen = re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", stream.getvalue())
