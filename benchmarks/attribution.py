@@ -198,7 +198,7 @@ def main() -> None:
             found: dict[str, float] = json.loads(run.stdout)
             own = own or found
             print(
-                f"{way:<17}{found['seconds']:>9.2f}{found['scoring']:>11.3f}"
+                f"{way:<17}{found['seconds']:>9.3f}{found['scoring']:>11.3f}"
                 f"{found['extra_mb']:>10.0f}{found['seconds'] / own['seconds']:>8.2f}"
                 f"{found['scoring'] / own['scoring']:>9.1f}"
             )
