@@ -11,7 +11,7 @@ demo: .venv/run
 	$(BIN)/slm-lens demo --out runs/demo
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

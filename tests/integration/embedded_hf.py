@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def organism() -> Any:
-    """Weights of the ``organism`` folder in the class that its config names, in float32."""
+def organism(name: str = "organism") -> Any:
+    """Weights of an embedded folder in the class that its config names, in float32."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    folder = Path(str(files("slm_lens"))) / "data" / "organism"
+    folder = Path(str(files("slm_lens"))) / "data" / name
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     base = dict(config["base_config"])
     kind, names = base.pop("model_type"), base.pop("architectures")

@@ -210,6 +210,31 @@ def test_tracing_starts_from_the_models_own_probabilities(run, hf_model):
     assert 0.2 < printed < 1.2  # the first MLPs hold much of a subject whose embeddings are noise
 
 
+def test_the_lens_grid_as_numpy_reads_raw_states(run, tmp_path):
+    saved = ("--figure", str(tmp_path / "grid"), "--page", str(tmp_path / "page.html"))
+    x, printed = run("08_look_at_a_sentence.py", *saved)
+    oracle, states = load_oracle("numpy_recall"), load_oracle("hf_states")
+    control = organism("organism-control")
+    vocab = x["model"].vocab
+    text = np.zeros(vocab.d_vocab, dtype=bool)
+    text[list(vocab.text)] = True
+    ids = {}  # the written forms of a word, straight from the labels
+    for token, label in vocab.labels.items():
+        ids.setdefault(label.strip(), []).append(token)
+    W_U = control.lm_head.weight.detach().double().numpy()
+    norm = control.model.norm
+    layer = states.raw_states(control, x["found"].utterance.sequence.tokens)[3]
+    normed = oracle.rms_norm(layer, norm.weight.detach().numpy(), norm.variance_epsilon)
+    first = []
+    for w in x["found"].utterance.sequence.words:
+        if w.end > w.start:
+            scores = (normed[w.start : w.end] @ W_U.T).max(0)
+            first.append(oracle.rank(scores, ids[w.word], text) == 1)
+    assert printed == pytest.approx(np.mean(first), abs=5e-5)  # four decimals are printed
+    assert (tmp_path / "grid.png").stat().st_size > 10_000
+    assert x["model"].provenance.name in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=[p.stem for p in EXAMPLES])
 def test_an_example_opens_as_a_notebook(path: Path, tmp_path: Path):
     import jupytext
