@@ -138,7 +138,7 @@ def serve(
 
 
 def _refuse_taken(host: str, port: int | None) -> None:
-    """Refuse what cannot be listened on; gradio would try a hundred ports, and name its own options.
+    """Refuse what cannot be listened on; gradio tries a hundred ports, and names its options.
 
     Raises:
         OSError: the port is taken, or the address is not one of this machine.
