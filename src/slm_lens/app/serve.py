@@ -144,11 +144,13 @@ def _refuse_taken(host: str, port: int | None) -> None:
         OSError: the port is taken, or the address is not one of this machine.
     """
     try:
-        socket.create_server((host, port or 0)).close()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port or 0), family=family).close()
     except OSError as error:
+        reason = str(error.strerror).split(" (while")[0]
         raise OSError(
             f"serve: got host={host!r} and port={port}, expected an address of this machine and a "
-            f"free port ({error.strerror}). Leave the port out for the first free one from 7860, "
+            f"free port ({reason}). Leave the port out for the first free one from 7860, "
             f"or the host for {LOOPBACK}."
         ) from None
 
