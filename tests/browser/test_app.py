@@ -93,6 +93,24 @@ def test_the_main_path_from_a_sentence_to_a_continuation(visit):
     assert "The model has no voice" in plain.inner_text()
 
 
+def test_a_new_sentence_is_shown_and_takes_results_of_the_old_one_away(visit):
+    page = visit()
+    read(page, SENTENCE)
+    page.get_by_role("tab", name="Steer").click()
+    page.click("#steer")
+    page.wait_for_selector("#steer-out [data-strength='1']")
+    page.fill("#sentence textarea", "")
+    page.click("#speak")
+    page.wait_for_selector("#look-out [role=alert]:visible")  # the answer is in sight
+    assert "got a text of 0 characters" in page.locator("#look-out").inner_text()
+    page.get_by_role("tab", name="Steer").click()
+    assert page.locator("#steer-out").inner_text().strip() == ""
+    page.click("#steer")
+    page.wait_for_selector("#steer-out [role=alert]")
+    page.get_by_label("organism-control").first.check()
+    page.wait_for_function("!document.querySelector('#steer-out [role=alert]')")
+
+
 def test_a_wav_file_with_its_text(visit, tmp_path):
     sound, words = slm_lens.clips_of("held-out")[0]
     wav = tmp_path / "story.wav"

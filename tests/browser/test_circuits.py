@@ -50,3 +50,21 @@ def test_long_sequences_are_refused_with_what_to_do():
     long = SpeechTextSequence(torch.full((65,), 20), ("speech",) * 65, ())
     with pytest.raises(ValueError, match=r"attention_heads: got 65 positions for circuitsvis, exp"):
         attention_heads(patterns(65), long, make_vocab(), renderer="circuitsvis")
+
+
+@pytest.mark.parametrize("what", ["coloured_tokens", "activations"])
+def test_units_stand_apart_and_fields_can_be_read_in_the_dark(browser_page, what):
+    from slm_lens.views.activations import activations
+    from slm_lens.views.coloured_tokens import coloured_tokens
+
+    given = make_sequence(), make_vocab()
+    if what == "activations":
+        made = activations(np.zeros((2, 13, 3)), *given, renderer="circuitsvis")
+    else:
+        made = coloured_tokens({"a": np.zeros(13)}, *given, renderer="circuitsvis")
+    page = browser_page.open(made, theme="dark")
+    one, two = (page.get_by_text(u, exact=True).last.bounding_box() for u in ("137", "4"))
+    assert two["x"] - (one["x"] + one["width"]) >= 2
+    field = page.locator(".circuits :is(select, input)").first
+    looks = field.evaluate("e => [getComputedStyle(e).color, getComputedStyle(e).backgroundColor]")
+    assert looks == ["rgb(22, 25, 29)", "rgb(255, 255, 255)"]

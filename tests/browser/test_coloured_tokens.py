@@ -206,5 +206,7 @@ def test_numbers_that_do_not_fit_are_refused():
         view({"a": np.zeros(3)})
     with pytest.raises(ValueError, match=r"got infinite values, expected numbers"):
         view({"a": np.full(N, np.inf)})
+    with pytest.raises(ValueError, match=r"got NaN for circuitsvis, expected a number at each"):
+        view({"a": np.full(N, np.nan)}, renderer="circuitsvis")
     with pytest.raises(ValueError, match=r"got 2 layers for 1 sets of numbers, expected one"):
         view({"a": np.zeros(N)}, layers=[1, 2])

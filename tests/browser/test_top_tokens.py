@@ -108,8 +108,11 @@ def test_logits_of_something_else_are_refused():
         top_tokens(torch.zeros(12, 516), make_sequence(), make_vocab())
     with pytest.raises(ValueError, match=r"k=0, expected .* k >= 1"):
         top_tokens(torch.zeros(13, 516), make_sequence(), make_vocab(), k=0)
-    with pytest.raises(ValueError, match=r"got logits that are NaN, expected numbers"):
-        top_tokens(torch.full((13, 516), torch.nan), make_sequence(), make_vocab())
+    one_nan, one_inf, one_row = torch.zeros(13, 516), torch.zeros(13, 516), torch.zeros(13, 516)
+    one_nan[3, 7], one_inf[3, 7], one_row[3] = torch.nan, torch.inf, -torch.inf
+    for odd in (one_nan, one_inf, one_row):
+        with pytest.raises(ValueError, match=r"logits that are NaN, inf, or all -inf .* expected"):
+            top_tokens(odd, make_sequence(), make_vocab())
 
 
 def test_what_cannot_come_next_is_said_to_be_impossible(browser_page):

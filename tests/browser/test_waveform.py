@@ -101,6 +101,24 @@ def test_what_cannot_be_encoded():
 
     with pytest.raises(ValueError, match=r"got codec='opus' at 22050 Hz, expected one of"):
         encoded_sound(tone(), 22050, "opus")
+    for rate_hz in (0, -5, 10_000_000):
+        with pytest.raises(ValueError, match=rf"got {rate_hz} Hz, expected a rate that flac has"):
+            encoded_sound(tone(), rate_hz, "flac")
+
+
+@pytest.mark.parametrize(
+    ("samples", "said"),
+    [
+        (torch.full((1600,), torch.nan), "got 1600 of 1600 samples that are NaN or infinite"),
+        (torch.zeros(0), "got 0 samples, expected at least 1"),
+    ],
+)
+def test_samples_that_are_no_sound_are_refused(samples, said):
+    from slm_lens.errors import AudioError
+    from slm_lens.views.waveform import waveform_view
+
+    with pytest.raises(AudioError, match=f"waveform_view: {said}"):
+        waveform_view(samples, RATE_HZ)
 
 
 def test_views_of_an_exploration_are_linked(browser_page):

@@ -163,3 +163,14 @@ def test_without_gradio_it_says_what_to_install(models, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with pytest.raises(ImportError, match=r"The app needs gradio: pip install 'slm-lens\[app\]'"):
         serve(models)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "203.0.113.7"])  # the second is of no machine
+def test_what_cannot_be_listened_on_is_refused_at_once(models, host):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        told = rf"serve: got host='{host}' and port={port}, expected .* Leave the port out"
+        with pytest.raises(OSError, match=told):
+            serve(models, host=host, port=port)

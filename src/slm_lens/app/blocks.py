@@ -11,6 +11,7 @@ from slm_lens.app.workbench import Workbench
 _SESSION_S = 3600  # what a visitor heard is dropped after an hour
 _AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 _QUEUE = 64
+_LOOK = "look"
 _KINDS = ["resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"]
 _ANNOUNCE = [("text", "text"), ("speech", "speech"), ("nothing: as it stands", "nothing")]
 _INTRODUCTION = (
@@ -38,21 +39,26 @@ def make_blocks(bench: Workbench, *, example: str) -> gr.Blocks:
         gr.HTML(_INTRODUCTION)
         model = gr.Radio(names, value=names[0], label="Model", elem_id="model")
         reading = _reading(bench, events, example)
-        with gr.Tabs():
-            with gr.Tab("Look"):
+        with gr.Tabs() as tabs:
+            with gr.Tab("Look", id=_LOOK):
                 out = gr.HTML(elem_id="look-out")
             with gr.Tab("Exchange a word"):
-                word, end = _patch(events, model, heard)
+                word, end, *patched = _patch(events, model, heard)
             with gr.Tab("Compare", visible=len(names) > 1):
-                _compare(events, names, model, heard)
+                compared = _compare(events, names, model, heard)
             with gr.Tab("Steer"):
-                layer, steered_end = _steer(bench, events, model, heard)
+                layer, steered_end, *steered = _steer(bench, events, model, heard)
+        outs, runs = zip(patched, compared, steered, strict=True)
+        # What was found of one sentence or model is not to be taken for another one's.
+        clear: dict[str, Any] = {"cancels": list(runs), "api_visibility": "private", "queue": False}
         for listener, name, function, inputs, stop in reading:
+            listener(lambda: ("", "", "", gr.update(selected=_LOOK)), None, [*outs, tabs], **clear)
             event = listener(
                 function, [model, *inputs], [heard, out, word, end, steered_end], api_name=name,
                 scroll_to_output=False, show_progress="minimal", show_progress_on=out, **_AT_A_TIME,
             )  # fmt: skip
             stop.click(None, cancels=[event])
+        model.change(lambda: ("", "", ""), None, [*outs], **clear)
         model.change(events.layers, model, layer, api_visibility="private", queue=False)
         model.change(
             events.read_again, [model, heard], out, api_name="read_again",
@@ -102,8 +108,8 @@ def _reading(bench: Workbench, events: Events, example: str) -> list[tuple[Any, 
     ]
 
 
-def _patch(events: Events, model: gr.Radio, heard: gr.State) -> tuple[gr.Dropdown, gr.Dropdown]:
-    """Exchange a word: the choices of words, and of where the prompt ends."""
+def _patch(events: Events, model: gr.Radio, heard: gr.State) -> tuple[Any, ...]:
+    """Exchange a word: the choices of words, of where the prompt ends, the result and its event."""
     gr.HTML(
         "<p>Both sentences are spoken by espeak-ng in one voice, so that they differ in this word "
         "alone. Then each word's state in one is put into the other, block by block.</p>"
@@ -127,10 +133,11 @@ def _patch(events: Events, model: gr.Radio, heard: gr.State) -> tuple[gr.Dropdow
         out, api_name="patch", show_progress="minimal", **_AT_A_TIME,
     )  # fmt: skip
     stop.click(None, cancels=[event])
-    return word, end
+    return word, end, out, event
 
 
-def _compare(events: Events, names: list[str], model: gr.Radio, heard: gr.State) -> None:
+def _compare(events: Events, names: list[str], model: gr.Radio, heard: gr.State) -> tuple[Any, ...]:
+    """Compare: the result and its event."""
     other = gr.Radio(names, value=names[-1], label="Compare the model above with", elem_id="other")
     run, stop = _run_and_stop("Compare", "compare")
     out = gr.HTML(elem_id="compare-out")
@@ -139,12 +146,11 @@ def _compare(events: Events, names: list[str], model: gr.Radio, heard: gr.State)
         **_AT_A_TIME,
     )  # fmt: skip
     stop.click(None, cancels=[event])
+    return out, event
 
 
-def _steer(
-    bench: Workbench, events: Events, model: gr.Radio, heard: gr.State
-) -> tuple[gr.Slider, gr.Dropdown]:
-    """Steer: the slider of layers, and the choices of where the prompt ends."""
+def _steer(bench: Workbench, events: Events, model: gr.Radio, heard: gr.State) -> tuple[Any, ...]:
+    """Steer: the slider of layers, the choices of where the prompt ends, the result, its event."""
     last = next(iter(bench.models.values())).cfg.n_layers - 1
     with gr.Row():
         toward = gr.Dropdown(
@@ -169,7 +175,7 @@ def _steer(
         out, api_name="steer", show_progress="minimal", **_AT_A_TIME,
     )  # fmt: skip
     stop.click(None, cancels=[event])
-    return layer, end
+    return layer, end, out, event
 
 
 def _prompt_end(elem_id: str) -> gr.Dropdown:

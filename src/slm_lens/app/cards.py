@@ -37,6 +37,7 @@ CSS = """
 .slm-progress progress {width: 12em; vertical-align: middle}
 iframe.slm-lens {width: 100%; border: 0}
 .dark {--color-accent: #56b4e9}
+:is(.min_value, .max_value) {color: var(--body-text-color-subdued) !important}
 @media (min-width: 700px) {.slm-pair {display: grid; grid-template-columns: 1fr 1fr; gap: 10px}}
 @media (max-width: 500px) {.html-container {padding: 4px 2px !important}}
 """
@@ -187,9 +188,9 @@ def words_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
 
 def _cell(layer: int, place: str, value: float) -> str:
     depth = min(1.0, abs(value))
-    end = _GREEN if value > 0 else _BROWN
+    end, white_from = (_GREEN, 0.82) if value > 0 else (_BROWN, 0.85)
     red, green, blue = (round(255 + (c - 255) * depth) for c in end)
-    ink = "#fff" if depth > 0.62 else "#111"
+    ink = "#fff" if depth > white_from else "#000"  # whichever has a contrast of 4.5
     return (
         f'<td data-layer="{layer}" data-place="{escape(place)}" data-value="{value:.4f}" '
         f'style="background:rgb({red},{green},{blue});color:{ink}">{value:z.2f}</td>'

@@ -1,5 +1,7 @@
 """What the app hears: a sentence that espeak-ng speaks, or a clip with or without words."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -11,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.app.limits import Limits
-from slm_lens.errors import AlignmentError
+from slm_lens.errors import AlignmentError, SlmLensError
 from slm_lens.speech.alignment import AlignedWord, Alignment
 from slm_lens.speech.alignment_files import read_alignment
 from slm_lens.speech.audio import read_audio
@@ -131,18 +133,29 @@ def listen(
             "the file."
         )
     limits.file(path)
-    waveform = read_audio(path, sample_rate_hz=sample_rate_hz)
+    with _without_folder_of(path):
+        waveform = read_audio(path, sample_rate_hz=sample_rate_hz)
     duration_s = waveform.numel() / sample_rate_hz
     alignment, words_from = None, "nothing"
     if words_file is not None:
         limits.small(Path(words_file))
-        alignment = read_alignment(words_file, clip_duration_s=duration_s)
+        with _without_folder_of(Path(words_file)):
+            alignment = read_alignment(words_file, clip_duration_s=duration_s)
         words_from = "alignment file"
     elif transcript.strip():
         text = limits.text(transcript)
         alignment = align_text(waveform, text, sample_rate_hz=sample_rate_hz)
         words_from = "text, roughly aligned"
     return Heard(path.stem, waveform, sample_rate_hz, alignment, words_from)
+
+
+@contextmanager
+def _without_folder_of(path: Path) -> Iterator[None]:
+    """A visitor is told the name of an uploaded file, not where this machine keeps it."""
+    try:
+        yield
+    except SlmLensError as error:
+        raise type(error)(str(error).replace(str(path), path.name)) from None
 
 
 def with_word(heard: Heard, index: int, word: str, limits: Limits) -> str:

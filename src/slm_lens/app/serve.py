@@ -1,6 +1,7 @@
 """Serve the app: on this machine alone unless told otherwise, and without a request to another."""
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -86,8 +87,9 @@ def serve(
         ImportError: gradio is not installed.
         AttributeError: a model has no unit tokenizer.
         ValueError: there is no model.
-        OSError: the port is taken.
+        OSError: the port is taken, or the address is not one of this machine.
     """  # noqa: DOC502 (some raised by the parts)
+    _refuse_taken(host, port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
     try:
         import gradio  # noqa: F401
@@ -133,6 +135,24 @@ def serve(
         app_kwargs={"middleware": [Middleware(_PolicyHeader)]},
     )
     return Served(url, share_url or None, blocks)
+
+
+def _refuse_taken(host: str, port: int | None) -> None:
+    """Refuse what cannot be listened on; gradio tries a hundred ports, and names its options.
+
+    Raises:
+        OSError: the port is taken, or the address is not one of this machine.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port or 0), family=family).close()
+    except OSError as error:
+        reason = str(error.strerror).split(" (while")[0]
+        raise OSError(
+            f"serve: got host={host!r} and port={port}, expected an address of this machine and a "
+            f"free port ({reason}). Leave the port out for the first free one from 7860, "
+            f"or the host for {LOOPBACK}."
+        ) from None
 
 
 class _PolicyHeader:

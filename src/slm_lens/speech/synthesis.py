@@ -272,7 +272,8 @@ def _group_by_event(
         else:
             raise AlignmentError(
                 f"speak: espeak-ng gave no time for the first word {word!r}; expected a word event "
-                f"at character {position}, got events at {sorted(sample_of)}."
+                f"at character {position}, got events at {sorted(sample_of)}. Does the text begin "
+                "with a sign such as '<'? Write words in letters."
             )
     return groups
 

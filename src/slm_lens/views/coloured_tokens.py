@@ -59,8 +59,8 @@ def coloured_tokens(
 
     Raises:
         ValueError: there are no numbers, or not one for each position, or infinite ones, or not a
-            layer for each set; an unknown renderer, or too many positions for circuitsvis.
-    """  # noqa: DOC502 (raised by the parts)
+            layer for each set; an unknown renderer, or NaN or too many positions for circuitsvis.
+    """
     check_renderer(renderer, "coloured_tokens")
     rows = _checked(values, sequence, layers)
     names = list(values)
@@ -70,9 +70,14 @@ def coloured_tokens(
         f"{'' if len(names) == 1 else ' and others'}."
     )
     if renderer == "circuitsvis":
+        if np.isnan(rows).any():
+            raise ValueError(
+                "coloured_tokens: got NaN for circuitsvis, expected a number at each position: it "
+                "would show NaN as 0. Leave out renderer='circuitsvis'."
+            )
         properties = {
             "tokens": safe_labels(sequence, vocab),
-            "values": np.nan_to_num(rows).T.tolist(),
+            "values": rows.T.tolist(),
             "labels": names,
         }
         texts = (title, description, utterance)

@@ -34,18 +34,23 @@ def encoded_sound(
         The bytes of the file.
 
     Raises:
-        ValueError: an unknown codec, or a rate that Opus does not have.
+        ValueError: an unknown codec, or a rate that it does not have.
     """
     if codec not in CODECS or (codec == "opus" and sample_rate_hz not in OPUS_RATES_HZ):
         raise ValueError(
             f"encoded_sound: got codec={codec!r} at {sample_rate_hz} Hz, expected one of "
-            f"{tuple(CODECS)}, and for opus one of {OPUS_RATES_HZ} Hz. FLAC takes any rate."
+            f"{tuple(CODECS)}, and for opus one of {OPUS_RATES_HZ} Hz. FLAC takes any up to 48000."
         )
     kind, subtype, _ = CODECS[codec]
     file = BytesIO()
-    soundfile.write(
-        file, waveform.numpy().clip(-1, 1), sample_rate_hz, format=kind, subtype=subtype
-    )
+    samples = waveform.numpy().clip(-1, 1)
+    try:
+        soundfile.write(file, samples, sample_rate_hz, format=kind, subtype=subtype)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"encoded_sound: got {sample_rate_hz} Hz, expected a rate that {codec} has "
+            f"({error.error_string}). Resample the clip, to 16000 Hz for example."
+        ) from None
     return file.getvalue()
 
 

@@ -43,7 +43,8 @@ def top_tokens(
         The view.
 
     Raises:
-        ValueError: the logits are of another sequence or vocabulary, or NaN; `k` is less than 1.
+        ValueError: the logits are of another sequence or vocabulary, or no numbers; `k` is less
+            than 1.
     """
     if tuple(logits.shape) != (len(sequence), vocab.d_vocab) or k < 1:
         raise ValueError(
@@ -51,10 +52,11 @@ def top_tokens(
             f"[{len(sequence)}, {vocab.d_vocab}], one row for each position of the sequence, and "
             "k >= 1. Take one sequence of a batch."
         )
-    if logits.isnan().any():
+    # A token that cannot come next has -inf; a row of nothing else has no probabilities.
+    if not logits.amax(-1).isfinite().all():  # the maximum is NaN where a logit is
         raise ValueError(
-            "top_tokens: got logits that are NaN, expected numbers. Was the model run in float16? "
-            "Use bfloat16 or float32."
+            "top_tokens: got logits that are NaN, inf, or all -inf at a position, expected "
+            "numbers. Was the model run in float16? Use bfloat16 or float32."
         )
     top = _tops(logits, _subsets(vocab), k)
     shown = {int(t) for ids, _ in top.values() for t in ids.unique().tolist()}

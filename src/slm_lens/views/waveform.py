@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.sequence.word_span import WordSpan
+from slm_lens.speech.audio import check_waveform
 from slm_lens.views.page import View
 from slm_lens.views.sound import Codec, encoded_sound, outline, sound_data
 
@@ -32,7 +33,12 @@ def waveform_view(
 
     Returns:
         The view.
-    """
+
+    Raises:
+        AudioError: the samples are several channels, none, or not finite.
+        ValueError: an unknown codec, or a rate that it does not have.
+    """  # noqa: DOC502 (raised by the parts)
+    check_waveform(waveform, "waveform_view", silence_dbfs=None)
     sound = encoded_sound(waveform, sample_rate_hz, codec)
     data = {
         "sound": sound_data(sound, codec),

@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 
 import polars as pl
@@ -153,3 +154,17 @@ def test_choices_of_words_are_numbered():
 def test_a_workbench_needs_a_model():
     with pytest.raises(ValueError, match="got no model, expected at least one"):
         Workbench({})
+
+
+@pytest.mark.parametrize("value", [x / 100 for x in range(-120, 121, 3)])
+def test_numbers_of_the_heat_map_have_a_contrast_of_four_and_a_half(value):
+    """WCAG 2.2: relative luminance, and (lighter + 0.05) / (darker + 0.05)."""
+    from slm_lens.app.cards import _cell
+
+    style = re.search(r"rgb\((\d+),(\d+),(\d+)\);color:#(\w)", _cell(0, "a", value))
+    assert style
+    linear = [((int(c) / 255 + 0.055) / 1.055) ** 2.4 if int(c) > 10 else int(c) / 255 / 12.92
+              for c in style.groups()[:3]]  # fmt: skip
+    paper = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    ink = 1.0 if style[4] == "f" else 0.0
+    assert (max(paper, ink) + 0.05) / (min(paper, ink) + 0.05) >= 4.5

@@ -92,6 +92,18 @@ def test_a_silent_recording_is_refused(tmp_path):
         listen(tmp_path / "still.wav", RATE_HZ, Limits())
 
 
+def test_a_refusal_names_the_file_and_not_its_folder(zebra, tmp_path):
+    soundfile.write(tmp_path / "still.wav", np.zeros(RATE_HZ), RATE_HZ)
+    with pytest.raises(AudioError, match=r"still\.wav: got digital silence") as refused:
+        listen(tmp_path / "still.wav", RATE_HZ, Limits())
+    assert str(tmp_path) not in str(refused.value)
+    clip = write_wav(zebra, tmp_path / "clip.wav")
+    (tmp_path / "words.json").write_text("{")
+    with pytest.raises(AlignmentError, match=r"words\.json") as refused:
+        listen(clip, RATE_HZ, Limits(), words_file=tmp_path / "words.json")
+    assert str(tmp_path) not in str(refused.value)
+
+
 def test_one_word_is_exchanged(zebra):
     assert with_word(zebra, 1, " tiger ", Limits()) == "the tiger lives in the desert"
 

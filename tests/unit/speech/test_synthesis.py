@@ -96,7 +96,9 @@ def test_merged_words_without_phonemes_are_shared_out_by_letters():
 
 
 def test_a_first_word_without_an_event_is_refused():
-    with pytest.raises(AlignmentError, match=r"no time for the first word 'cup'.*got events at"):
+    with pytest.raises(
+        AlignmentError, match=r"no time for the first word 'cup'.*got events at.*in letters"
+    ):
         _align([("cup", 1)], [(WORD, 5, 2, 0, b"")], 100, 1000)
 
 
