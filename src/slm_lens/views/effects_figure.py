@@ -63,12 +63,12 @@ def effects_heat_map(
             )
     both = pl.concat([t.select(place) for t in panels.values()])
     columns = both[place].unique(maintain_order=True).to_list() if places is None else list(places)
-    n_layers = max(int(t["layer"].to_numpy().max()) + 1 for t in panels.values())
+    layers = sorted({int(layer) for t in panels.values() for layer in t["layer"]})
     x = named_axis("" if place == "role" else place.replace("_", " "), columns)
-    y = named_axis("layer", range(n_layers))
+    y = named_axis("layer", layers)
     drawn = []
     for title, table in panels.items():
-        keys = ("layer", range(n_layers)), (place, columns)
+        keys = ("layer", layers), (place, columns)
         cells = cell_grid(table, value, *keys)
         heat = HeatMap(cells, in_cells(cells), under_the_pointer(table, value, label, *keys))
         drawn.append(Panel(x, y, title, heat=heat))
@@ -82,7 +82,7 @@ def effects_heat_map(
         description=f"{_heading(label)} by layer and {place.replace('_', ' ')}: "
         f"{', '.join(panels)}.",
         width_inches=min(width, PAGE_INCHES),
-        height_inches=(0.9 + _CELL_INCHES * n_layers) * len(rows),
+        height_inches=(0.9 + _CELL_INCHES * len(layers)) * len(rows),
         scale=Scale(label, -most, most),
     )
 

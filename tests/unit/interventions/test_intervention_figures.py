@@ -69,7 +69,10 @@ def test_patching_of_heads_and_of_other_layers():
     assert chart.panels[0].x.title == "head"
     moved = [("a", "z", 1, None, s, "end", "kl", 1.0, 0.0, s / 4) for s in range(3)]
     chart = patching_figure(patching_of(moved), n_bootstrap=0)
-    assert cells_in(chart)[0][1].tolist() == [0.0, 0.25, 0.5]
+    assert cells_in(chart)[0].tolist() == [
+        [0.0, 0.25, 0.5]
+    ]  # layers that were not patched: no rows
+    assert chart.panels[0].y.names == ("1",)
     assert chart.panels[0].x.title == "source layer"
     both = patching_of(
         [("a", "z", 1, h, s, "end", "kl", 1.0, 0.0, 1.0) for h in (0, 1) for s in (0, 2)]
