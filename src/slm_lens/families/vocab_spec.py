@@ -17,8 +17,6 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from slm_lens.errors import VocabError
 from slm_lens.families._spec_file import read_entries
 from slm_lens.families._spec_kinds import CHAT_KINDS, SPEC_KINDS, STREAM_KINDS, check_kinds
@@ -280,7 +278,7 @@ def read_vocab_spec(path: str | Path) -> VocabSpec:
             if name in entries:
                 entries[name] = {n: kind(**part) for n, part in entries[name].items()}
         return VocabSpec(**entries)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"read_vocab_spec: {path} is no description of a vocabulary ({error}), expected YAML "
             f"with the entries {[f.name for f in fields(VocabSpec)]}. See docs/families.md."
