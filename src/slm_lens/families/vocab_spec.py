@@ -17,6 +17,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from slm_lens.errors import VocabError
 from slm_lens.families._spec_file import read_entries
 from slm_lens.families._spec_kinds import CHAT_KINDS, SPEC_KINDS, STREAM_KINDS, check_kinds
