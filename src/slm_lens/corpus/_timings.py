@@ -38,14 +38,17 @@ def alignment_of_row(
     if isinstance(timings, str):
         options.limits.check("the length of the word times", len(timings), "max_row_bytes")
         timings = json.loads(timings)
-    if not isinstance(timings, list):
+    if isinstance(timings, list):
+        options.limits.check("the number of words", len(timings), "max_words")
+    else:
         raise AlignmentError(
             f"{where}: got a {type(timings).__name__}, expected a list of [word, start, end] or of "
             "objects with these keys. Which column has the word times?"
         )
-    check_words(tuple(timings), options.limits)
+    words = words_of_list(timings, where)
+    check_words([w.word for w in words], options.limits)
     return alignment_of_segments(
-        [Segment(words_of_list(timings, where))],
+        [Segment(words)],
         where=where,
         clip_duration_s=clip_duration_s,
         overlap=options.overlap,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from slm_lens.corpus.dataset import Item, ItemKey, ReadOptions, check_words, inside
+from slm_lens.corpus.dataset import Item, ItemKey, ReadOptions, check_words, inside, printable
 from slm_lens.corpus.folder import alignment_beside, sounds_of
 from slm_lens.speech.alignment_files import read_alignment
 from slm_lens.speech.audio import read_audio
@@ -28,7 +28,7 @@ class ClipFolder:
         self._root = self._sounds[0].parent
         self._options = options
 
-    def keys(self) -> Iterator[ItemKey]:
+    def item_keys(self) -> Iterator[ItemKey]:
         """Every sound file, sorted by name.
 
         Yields:
@@ -36,7 +36,7 @@ class ClipFolder:
         """
         for number, sound in enumerate(self._sounds):
             size = sound.stat().st_size if sound.is_file() else 0
-            yield ItemKey(sound.stem, sound.name, number, size)
+            yield ItemKey(printable(sound.stem), printable(sound.name), number, size)
 
     def words(self, key: ItemKey) -> tuple[str, ...]:
         """Words of the alignment file.
@@ -50,8 +50,9 @@ class ClipFolder:
         beside = self._beside(key)
         options = self._options
         read = read_alignment(beside, overlap=options.overlap, missing=options.missing)
-        check_words(read, options.limits)
-        return tuple(w.word for w in read)
+        words = tuple(w.word for w in read)
+        check_words(words, options.limits)
+        return words
 
     def read(self, key: ItemKey, *, sample_rate_hz: int | None) -> Item:
         """Sound and words of one clip.
@@ -69,7 +70,7 @@ class ClipFolder:
         if sample_rate_hz is None:
             raise ValueError("ClipFolder: got no sample rate, expected that of a unit tokenizer.")
         limits = self._options.limits
-        sound, beside = inside(self._root, key.place), self._beside(key)
+        sound, beside = inside(self._root, self._sounds[key.number].name), self._beside(key)
         limits.check(f"the size of {key.place} in bytes", sound.stat().st_size, "max_clip_bytes")
         waveform = read_audio(
             sound, sample_rate_hz=sample_rate_hz, max_duration_s=limits.max_clip_s
@@ -80,11 +81,11 @@ class ClipFolder:
             overlap=self._options.overlap,
             missing=self._options.missing,
         )
-        check_words(alignment, limits)
+        check_words([w.word for w in alignment], limits)
         return Item(waveform=waveform, alignment=alignment)
 
     def _beside(self, key: ItemKey) -> Path:
-        path = alignment_beside(self._root / key.place, "run_corpus")
+        path = alignment_beside(self._sounds[key.number], "run_corpus")
         beside = inside(self._root, path.name)
         limits = self._options.limits
         limits.check(f"the size of {path.name} in bytes", beside.stat().st_size, "max_row_bytes")

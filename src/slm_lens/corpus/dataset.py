@@ -5,7 +5,7 @@ are read without decoding it; and an item that cannot be read is an error of tha
 the data set.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -137,7 +137,7 @@ class Dataset(Protocol):
     has_sound: bool
     has_words: bool
 
-    def keys(self) -> Iterator[ItemKey]:
+    def item_keys(self) -> Iterator[ItemKey]:
         """All items, in an order that is the same every time; nothing is decoded."""
         ...
 
@@ -177,14 +177,32 @@ def inside(root: Path, given: str) -> Path:
     return path
 
 
-def check_words(words: tuple[str, ...] | Alignment, limits: Limits) -> None:
-    """Refuse an item of too many words.
+def check_words(words: Sequence[object], limits: Limits) -> None:
+    """Refuse an item of too many words, or of words that no table can hold.
 
     Args:
-        words: its words.
+        words: its words; what is no text is not looked at.
         limits: how many there may be.
 
     Raises:
-        ValueError: there are more.
-    """  # noqa: DOC502 (raised by the limits)
+        ValueError: there are more, or one has half a character (a lone surrogate).
+    """
     limits.check("the number of words", len(words), "max_words")
+    halves = [w for w in words if isinstance(w, str) and printable(w) != w]
+    if halves:
+        raise ValueError(
+            f"got the word {printable(halves[0])!r}, which holds half a character, expected "
+            "Unicode text. In which encoding was it written?"
+        )
+
+
+def printable(text: str) -> str:
+    """A text that UTF-8 can hold: what is none is written out.
+
+    Args:
+        text: a file name, or text of JSON.
+
+    Returns:
+        The same text, half characters (lone surrogates) written as Python writes them.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any
 
 from slm_lens.corpus._timings import alignment_of_row, units_of_row
-from slm_lens.corpus.dataset import ITEM_ERRORS, Item, ItemKey, ReadOptions, inside
+from slm_lens.corpus.dataset import ITEM_ERRORS, Item, ItemKey, ReadOptions, inside, printable
 from slm_lens.errors import AlignmentError
 from slm_lens.speech.alignment import Alignment
 
@@ -55,7 +55,7 @@ class JsonlUnits:
         self._lock = Lock()
         self._words_at: dict[str, int] | None = None
 
-    def keys(self) -> Iterator[ItemKey]:
+    def item_keys(self) -> Iterator[ItemKey]:
         """Every line that is not blank.
 
         Yields:
@@ -174,4 +174,4 @@ def _name(line: bytes) -> str | None:
         name = _object(line, "").get("file_name")
     except ITEM_ERRORS:
         return None
-    return (Path(name).stem or None) if isinstance(name, str) else None
+    return (printable(Path(name).stem) or None) if isinstance(name, str) else None

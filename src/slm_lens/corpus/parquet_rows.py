@@ -124,7 +124,7 @@ class ParquetRows:
             )
         return file
 
-    def keys(self) -> Iterator[ItemKey]:
+    def item_keys(self) -> Iterator[ItemKey]:
         """Every row; the number counts over all files.
 
         Yields:
@@ -216,11 +216,7 @@ class ParquetRows:
         return str(name) if isinstance(name, str | int) and str(name).strip() else place
 
     def _value(self, number: int, column: str) -> Any:
-        """One value.
-
-        Raises:
-            ValueError: its row group cannot be read.
-        """
+        """One value; raises ValueError if its row group cannot be read."""
         f, group, start = self._groups[bisect_right(self._starts, number) - 1]
         with self._lock:  # a ParquetFile is read by one thread at a time
             kept = self._kept.setdefault(column, OrderedDict())

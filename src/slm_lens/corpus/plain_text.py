@@ -25,7 +25,7 @@ class PlainText:
         if not self._path.is_file():
             raise LookupError(f"PlainText: no file at {str(self._path)!r}, expected lines of text.")
 
-    def keys(self) -> Iterator[ItemKey]:
+    def item_keys(self) -> Iterator[ItemKey]:
         """Every line that is not blank.
 
         Yields:
