@@ -75,7 +75,7 @@ class Limits:
             if not value > 0:
                 raise ValueError(f"Limits: got {name}={value}, expected a positive number.")
 
-    def check(self, what: str, value: float, limit: str) -> None:
+    def check(self, what: str, value: float | int, limit: str) -> None:
         """Refuse what passes a limit.
 
         Args:
