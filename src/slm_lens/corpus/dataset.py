@@ -21,7 +21,6 @@ from slm_lens.speech.units import SpeechUnits
 ITEM_ERRORS = (
     SlmLensError,
     ValueError,  # bad UTF-8 and bad Parquet are some
-    TypeError,
     LookupError,
     OSError,
     ArithmeticError,

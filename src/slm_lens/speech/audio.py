@@ -9,7 +9,6 @@ shorter, so `slm_lens.speech._truncation` looks at the bytes first.
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -19,7 +18,7 @@ from jaxtyping import Float, Float32, Shaped
 from torch import Tensor
 
 from slm_lens.errors import AudioError
-from slm_lens.speech._truncation import check_not_truncated
+from slm_lens.speech._truncation import SoundFileBytes, check_not_truncated
 
 SILENCE_DBFS = -80.0
 """Peak level under which a clip counts as digital silence: under 4 steps of 16-bit audio."""
@@ -106,7 +105,7 @@ def decode_audio(
 
 
 def _waveform(
-    opened: Callable[[], BinaryIO],
+    opened: Callable[[], SoundFileBytes],
     where: str,
     sample_rate_hz: int,
     silence_dbfs: float | None,
@@ -209,7 +208,7 @@ def _refuse_unusable(path: Path, where: str) -> None:
 
 
 def _decode(
-    source: BinaryIO, where: str, max_duration_s: float | None
+    source: SoundFileBytes, where: str, max_duration_s: float | None
 ) -> tuple[Float32[np.ndarray, " n_frames"], int, int]:
     """The mean over channels, their number, and the sample rate in Hz.
 
