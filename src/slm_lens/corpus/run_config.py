@@ -117,7 +117,7 @@ class RunConfig:
     seed: int = 0
     forward: Forward = "auto"
     lens: str | None = None
-    items_per_shard: int = 128
+    items_per_shard: int = 256
     tokens_per_batch: int = 4096
     limits: Limits = field(default_factory=Limits)
     n_workers: int = 2

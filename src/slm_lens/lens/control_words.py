@@ -136,11 +136,12 @@ class WordPool:
                 first.setdefault(word_type(s), i)
         types = [(float(np.log1p(counts.get(t, 0))), t, i) for t, i in first.items() if here[i]]
         types.sort()
-        self._type_spelling = np.array([i for _, _, i in types], dtype=np.int64)
+        self._type_spelling = [i for _, _, i in types]
         self._type_number = {t: n for n, (_, t, _) in enumerate(types)}
         self._number_of_spelling = {i: n for n, (_, _, i) in enumerate(types)}
         self._levels, starts = np.unique([c for c, _, _ in types], return_index=True)
-        self._level_ends = np.append(starts, len(types))
+        self._level_ends = [*starts.tolist(), len(types)]
+        self._nearest: dict[str, _Nearest] = {}
 
     def _meeting(self, tokens: TokenSet) -> set[int]:
         """Spellings that share a token with these."""
@@ -160,17 +161,16 @@ class WordPool:
         Returns:
             Token ids of each word that was drawn; none if no word qualifies.
         """
-        n_words, meeting = len(self._spelling), np.array(sorted(self._meeting(tokens)))
+        n_words, meeting = len(self._spelling), self._meeting(tokens)
         found: list[int] = []
         for _ in range(_ROUNDS if n_words else 0):
             drawn = rng.integers(n_words, size=2 * n_draws)
-            fits = self._utterance[drawn] != utterance
-            fits &= ~np.isin(self._spelling[drawn], meeting)
-            found += self._spelling[drawn[fits]].tolist()
+            said = zip(self._spelling[drawn].tolist(), self._utterance[drawn].tolist(), strict=True)
+            found += [i for i, u in said if u != utterance and i not in meeting]
             if len(found) >= n_draws:
                 return tuple(self._tokens[i] for i in found[:n_draws])
         # Few words qualify, or none: the same distribution from a list of all that do.
-        fits = (self._utterance != utterance) & ~np.isin(self._spelling, meeting)
+        fits = (self._utterance != utterance) & ~np.isin(self._spelling, sorted(meeting))
         candidates = self._spelling[fits]
         if not len(candidates):
             return ()
@@ -192,26 +192,44 @@ class WordPool:
         Returns:
             Token ids of each word that was drawn; none if no type qualifies.
         """
-        out = {self._number_of_spelling.get(i, -1) for i in self._meeting(tokens)}
-        out = (out | {self._type_number.get(word_type(word), -1)}) - {-1}
-        nearest: list[int] = []
-        for group in self._by_distance(log_count):
-            lacking = N_NEAREST - len(nearest)
-            if not lacking:
-                break
-            # Enough of the group that `lacking` are left when those to leave out are gone.
-            size = min(len(group), lacking + len(out))
-            some = rng.choice(group, size=size, replace=False).tolist()
-            nearest += [n for n in some if n not in out][:lacking]
+        if word not in self._nearest:
+            self._nearest[word] = self._find_nearest(word, tokens, log_count)
+        near = self._nearest[word]
+        nearest = list(near.sure)
+        if near.lacking:
+            # Enough that `lacking` are left when those to leave out are gone.
+            size = min(len(near.ties), near.lacking + len(near.out))
+            places = rng.choice(len(near.ties), size=size, replace=False).tolist()
+            nearest += [n for p in places if (n := near.ties[p]) not in near.out][: near.lacking]
         if not nearest:
             return ()
-        chosen = rng.choice(nearest, size=n_draws).tolist()
-        return tuple(self._tokens[self._type_spelling[n]] for n in chosen)
+        chosen = rng.integers(len(nearest), size=n_draws).tolist()
+        return tuple(self._tokens[self._type_spelling[nearest[c]]] for c in chosen)
 
-    def _by_distance(self, log_count: float) -> Iterable[np.ndarray]:
-        """Types in groups of one frequency, nearest first; two of equal distance are one group."""
+    def _find_nearest(self, word: str, tokens: TokenSet, log_count: float) -> "_Nearest":
+        out = {self._number_of_spelling.get(i, -1) for i in self._meeting(tokens)}
+        out = (out | {self._type_number.get(word_type(word), -1)}) - {-1}
         distance = np.abs(self._levels - log_count)
-        for d in np.unique(distance):
-            levels = np.flatnonzero(distance == d)
-            ranges = [np.arange(self._level_ends[i], self._level_ends[i + 1]) for i in levels]
-            yield np.concatenate(ranges)
+        sure: list[int] = []
+        for d in np.unique(distance):  # two frequencies of one distance count as one
+            levels = np.flatnonzero(distance == d).tolist()
+            ranges = [range(self._level_ends[i], self._level_ends[i + 1]) for i in levels]
+            group = ranges[0] if len(ranges) == 1 else [n for r in ranges for n in r]
+            n_fit = len(group) - sum(n in group for n in out)
+            if len(sure) + n_fit > N_NEAREST:
+                return _Nearest(sure, group, N_NEAREST - len(sure), frozenset(out))
+            sure += [n for n in group if n not in out]
+        return _Nearest(sure, (), 0, frozenset())
+
+
+@dataclass(frozen=True, eq=False)
+class _Nearest:
+    """Types of nearest frequency: those that are near enough for sure, and ties for the rest.
+
+    `ties` is a range where it can be, so that many rare words cost nothing.
+    """
+
+    sure: list[int]
+    ties: Sequence[int]
+    lacking: int
+    out: frozenset[int]
