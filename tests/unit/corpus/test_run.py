@@ -47,8 +47,8 @@ def write_items(path, n=N_ITEMS, seed=0):
             words.append([f" {word}", start / RATE_HZ, end / RATE_HZ])
             ids += [(len(ids) * 7 + i + k) % 20 for k in range(n_units)]
             start = end
-        if i == 1:  # after the last unit, so no unit is the word's
-            words[-1][1:] = [words[-1][2], words[-1][2]]
+        if i == 1:  # within a unit, so no unit is the word's
+            words[-1][1:] = [words[-1][2] - 0.03, words[-1][2] - 0.01]
         lines.append({"file_name": f"item-{i:02d}.flac", "units": ids, "aligned_text": words})
     path.write_text("".join(json.dumps(row) + "\n" for row in lines))
     return lines
@@ -113,6 +113,11 @@ def test_one_item_at_a_time_every_bit_is_that_of_one_go(
     words = run_corpus(config, model=tiny_model).word_lens()
     assert words.table.equals(one_go.table)
     assert same_facts(words, one_go)
+
+
+def test_the_data_have_words_without_tokens_and_without_positions(one_go):
+    assert len(one_go.words_without_positions) == 1
+    assert one_go.words_without_tokens == {"xyz": 1}
 
 
 def test_in_batches_recall_is_that_of_one_go_to_the_last_digit(run, one_go):
@@ -250,13 +255,13 @@ def test_items_that_the_model_cannot_run(tiny_model, tmp_path):
     rows[0]["units"] = [i % 20 for i in range(200)]  # the context has 128
     rows[1]["units"][0] = 20  # of units 0 to 19
     end_s = len(rows[2]["units"]) / RATE_HZ
-    rows[2]["aligned_text"] = [["zebra", end_s, end_s]]
+    rows[2]["aligned_text"] = [["zebra", end_s - 0.03, end_s - 0.01]]  # within one unit
     data.write_text("".join(json.dumps(r) + "\n" for r in rows))
     run = run_corpus(config_of(data, tmp_path / "run"), model=tiny_model)
     errors = run.errors.collect()
     assert errors["stage"].to_list() == ["sequence"] * 3
     for reason, message in zip(
-        errors["reason"], (r"201 tokens.* at most the 128", "20", "no spoken word"), strict=True
+        errors["reason"], (r"200 tokens.* at most the 128", "20", "no spoken word"), strict=True
     ):
         assert re.search(message, reason)
     assert "3 x " in run.summary() or "3 ITEMS" in run.summary()
