@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -62,9 +63,9 @@ class RunPlan:
         """
         return bool(self._repeated[position])
 
-    @property
+    @cached_property
     def _repeated(self) -> pl.Series:
-        return self.__dict__.setdefault("_found", ~self.items["name"].is_first_distinct())
+        return ~self.items["name"].is_first_distinct()
 
 
 def fingerprint_of(data: Dataset) -> str:

@@ -177,7 +177,7 @@ class _Worker:
         for shard in [s for s in self._left if s not in held]:
             if self._folder.is_done(shard):
                 self._left.remove(shard)
-            elif self._folder.leases.take(shard):
+            elif self._folder.take(shard):
                 if not self._folder.is_done(shard):
                     return shard
                 self._folder.leases.give_back(shard)  # it was done in between

@@ -80,6 +80,21 @@ class RunFolder:
         """
         return self.shard_path(_LAST, shard).exists()
 
+    def take(self, shard: int) -> bool:
+        """Take a shard, unless a living process has it.
+
+        Args:
+            shard: which one.
+
+        Returns:
+            Whether it is this process's now.
+
+        Raises:
+            RunError: the disk is full.
+        """  # noqa: DOC502 (raised by _told)
+        with self._told(self.path / "leases"):
+            return self.leases.take(shard)
+
     def write_shard(self, shard: int, tables: Mapping[str, pl.DataFrame]) -> None:
         """Write the tables of a shard; the one that says that it is done comes last.
 

@@ -36,7 +36,8 @@ class UtteranceReader:
         forward: ForwardUsed,
         lens: TunedLens | None,
     ) -> None:
-        self._model, self._plan, self._forward, self._lens = model, plan, forward, lens
+        self._model, self._plan, self._lens = model, plan, lens
+        self._forward: ForwardUsed = forward
         self._reader = WordReader(model.vocab, LogitLens(model), n_draws)
 
     def targets(self, number: int, utterance: Utterance) -> tuple[list[WordTargets], list[str]]:
