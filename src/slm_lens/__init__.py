@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 from slm_lens import _pictured
 
 if TYPE_CHECKING:
+    from slm_lens.corpus.dataset import Dataset, Item, ItemKey, Limits
     from slm_lens.corpus.folder import clips_of, read_utterances
+    from slm_lens.corpus.open_run import CorpusRun, open_run
     from slm_lens.corpus.pairs import read_pairs
-    from slm_lens.errors import AlignmentError, AudioError, SlmLensError, VocabError
+    from slm_lens.corpus.run import run_corpus
+    from slm_lens.corpus.run_config import DataConfig, ModelConfig, RunConfig, read_run_config
+    from slm_lens.errors import AlignmentError, AudioError, RunError, SlmLensError, VocabError
     from slm_lens.families.family import Family
     from slm_lens.families.files import CheckpointFiles
     from slm_lens.families.prompt import PromptFormat, Turn
@@ -172,6 +176,9 @@ _MODULE_OF = {
     "ClipAudio": "studies.exploration",
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
+    "CorpusRun": "corpus.open_run",
+    "DataConfig": "corpus.run_config",
+    "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
@@ -186,14 +193,18 @@ _MODULE_OF = {
     "HeadRoles": "interventions.heads.head_roles",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
+    "Item": "corpus.dataset",
+    "ItemKey": "corpus.dataset",
     "LayerEstimate": "phases.result",
     "LensGrid": "lens.grid_result",
+    "Limits": "corpus.dataset",
     "LogitDirection": "interventions.attribution.logit_directions",
     "LogitLens": "lens.logit_lens",
     "MeasuredRun": "interventions.runs.measured_run",
     "Metric": "interventions.metrics",
     "MfccKMeans": "speech.mfcc",
     "MimiCodes": "speech.mimi",
+    "ModelConfig": "corpus.run_config",
     "NodeAttribution": "interventions.attribution.node_result",
     "Page": "views.page",
     "PageText": "views.page",
@@ -209,6 +220,8 @@ _MODULE_OF = {
     "RELATIONS": "organism.language",
     "Readout": "readout.wanted",
     "ResidualGraph": "interventions.attribution.graph",
+    "RunConfig": "corpus.run_config",
+    "RunError": "errors",
     "RunPair": "interventions.pairs.run_pair",
     "SequenceBatch": "sequence.batch",
     "Site": "interventions.site",
@@ -300,6 +313,7 @@ _MODULE_OF = {
     "models_figure": "views.models_figure",
     "next_unit_log_prob": "interventions.metrics",
     "nodes_figure": "views.attribution_figure",
+    "open_run": "corpus.open_run",
     "organism_pairs": "organism.pairs",
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
@@ -319,6 +333,7 @@ _MODULE_OF = {
     "read_lens_grids": "lens.grid_files",
     "read_pairs": "corpus.pairs",
     "read_phases": "phases.result",
+    "read_run_config": "corpus.run_config",
     "read_utterances": "corpus.folder",
     "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
@@ -326,6 +341,7 @@ _MODULE_OF = {
     "report_run": "report.html_report",
     "residual_graph": "interventions.attribution.graph",
     "residual_stack": "lens.states",
+    "run_corpus": "corpus.run",
     "save_figure": "views.chart",
     "select_spoken_words": "sequence.spans",
     "sites": "interventions.site",
@@ -367,6 +383,9 @@ __all__ = [
     "ClipAudio",
     "ComponentStack",
     "Contrast",
+    "CorpusRun",
+    "DataConfig",
+    "Dataset",
     "DirectAttribution",
     "DoseResponse",
     "EdgeAttribution",
@@ -380,14 +399,18 @@ __all__ = [
     "HeadRoles",
     "HookedSLM",
     "HubertKMeans",
+    "Item",
+    "ItemKey",
     "LayerEstimate",
     "LensGrid",
+    "Limits",
     "LogitDirection",
     "LogitLens",
     "MeasuredRun",
     "Metric",
     "MfccKMeans",
     "MimiCodes",
+    "ModelConfig",
     "NodeAttribution",
     "Page",
     "PageText",
@@ -402,6 +425,8 @@ __all__ = [
     "Provenance",
     "Readout",
     "ResidualGraph",
+    "RunConfig",
+    "RunError",
     "RunPair",
     "SequenceBatch",
     "Site",
@@ -493,6 +518,7 @@ __all__ = [
     "models_figure",
     "next_unit_log_prob",
     "nodes_figure",
+    "open_run",
     "organism_pairs",
     "orthonormal",
     "pad_batch",
@@ -512,6 +538,7 @@ __all__ = [
     "read_lens_grids",
     "read_pairs",
     "read_phases",
+    "read_run_config",
     "read_utterances",
     "read_vocab_spec",
     "read_word_lens",
@@ -519,6 +546,7 @@ __all__ = [
     "report_run",
     "residual_graph",
     "residual_stack",
+    "run_corpus",
     "save_figure",
     "select_spoken_words",
     "sites",

@@ -4,6 +4,7 @@
 SlmLensError
 ├── AudioError        a sound file that cannot be used
 ├── AlignmentError    word times that cannot be used
+├── RunError          a run over a corpus that cannot go on
 └── VocabError        token ids that do not fit the vocabulary, or text that it lacks
 ```
 
@@ -22,6 +23,10 @@ class AudioError(SlmLensError, ValueError):
 
 class AlignmentError(SlmLensError, ValueError):
     """Word times are missing, overlap, run backwards, or leave the clip."""
+
+
+class RunError(SlmLensError, ValueError):
+    """A run's folder is full, damaged or another run's; or an item cannot be read, if strict."""
 
 
 class VocabError(SlmLensError, ValueError):

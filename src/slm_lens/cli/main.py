@@ -14,6 +14,7 @@ from slm_lens.cli import (
     patch,
     phases,
     report,
+    run,
     serve_app,
     steer,
     trace,
@@ -37,6 +38,7 @@ app.command("continue")(with_options(continue_prompt.continue_prompt, dtype=Dtyp
 app.command("app")(with_options(serve_app.serve_app, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
 app.command("report")(report.report)
+app.command("run")(run.run)
 app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)
 app.add_typer(organism.app, name="organism")

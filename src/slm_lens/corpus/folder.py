@@ -33,6 +33,23 @@ def clips_of(name_or_folder: str | Path) -> tuple[tuple[Path, Path], ...]:
         LookupError: there is no such folder, or it has no sound files.
         AlignmentError: a clip has no alignment file, or several.
     """  # noqa: DOC502 (AlignmentError is raised by the helper)
+    return tuple(
+        (sound, alignment_beside(sound, "clips_of")) for sound in sounds_of(name_or_folder)
+    )
+
+
+def sounds_of(name_or_folder: str | Path) -> list[Path]:
+    """Sound files of a folder, whatever is beside them.
+
+    Args:
+        name_or_folder: see `clips_of`.
+
+    Returns:
+        The files, sorted by name.
+
+    Raises:
+        LookupError: there is no such folder, or it has no sound files.
+    """
     folder = Path(name_or_folder)
     if name_or_folder == HELD_OUT:
         folder = Path(str(files("slm_lens").joinpath("data", HELD_OUT)))
@@ -46,10 +63,22 @@ def clips_of(name_or_folder: str | Path) -> tuple[tuple[Path, Path], ...]:
         raise LookupError(
             f"clips_of: {folder} has no sound file, expected files ending in {AUDIO_ENDINGS}."
         )
-    return tuple((sound, _alignment_beside(sound, "clips_of")) for sound in sounds)
+    return sounds
 
 
-def _alignment_beside(sound: Path, caller: str) -> Path:
+def alignment_beside(sound: Path, caller: str) -> Path:
+    """The one file of word times beside a sound file.
+
+    Args:
+        sound: the sound file.
+        caller: the public function, to begin messages with.
+
+    Returns:
+        The alignment file.
+
+    Raises:
+        AlignmentError: there is none, or several.
+    """
     beside = [p for e in ALIGNMENT_ENDINGS if (p := sound.with_suffix(e)).exists()]
     if len(beside) != 1:
         raise AlignmentError(
@@ -118,7 +147,7 @@ def encoded_clip(
     Returns:
         Units and words.
     """
-    beside = _alignment_beside(sound, caller)
+    beside = alignment_beside(sound, caller)
     tokenizer = model.unit_tokenizer
     waveform = read_audio(sound, sample_rate_hz=tokenizer.sample_rate_hz)
     duration_s = waveform.numel() / tokenizer.sample_rate_hz

@@ -280,7 +280,7 @@ def read_vocab_spec(path: str | Path) -> VocabSpec:
             if name in entries:
                 entries[name] = {n: kind(**part) for n, part in entries[name].items()}
         return VocabSpec(**entries)
-    except (yaml.YAMLError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(
             f"read_vocab_spec: {path} is no description of a vocabulary ({error}), expected YAML "
             f"with the entries {[f.name for f in fields(VocabSpec)]}. See docs/families.md."

@@ -1,6 +1,6 @@
 """Which tokens count as a word, and which other words stand beside it as controls.
 
-The rules, all seeded:
+The rules, all seeded, word by word (`CorpusWords.generator`):
 
 * **true**: `SpeechTextVocab.word_tokens` of the current word, and of the word that follows it
   (spoken or written). A next word whose tokens meet the current word's is left out: a hit could be
@@ -9,28 +9,24 @@ The rules, all seeded:
   the same class (content or function) and whose tokens do not meet the true ones. Frequent words
   are drawn often, so this control has the base rates of the data.
 * **frequency matched**: word types of the same class, other than the true one, whose tokens do
-  not meet the true ones; the `N_NEAREST` whose ``log(count + 1)`` is nearest to the true word's
+  not meet the true ones; the `N_NEAREST` of
+  `slm_lens.lens.control_words` whose ``log(count + 1)`` is nearest to the true word's
   (ties in random order), of which draws are made with replacement. A model that only likes
   frequent words does no better on the true word than on these.
 
 Source: ours; a shuffled control is printed by public logit-lens code on speech models.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from slm_lens.lens.control_words import CorpusWords, TokenSet, WordPool
 from slm_lens.sequence.function_words import word_type
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.sequence.word_span import Modality, WordSpan
 from slm_lens.vocab import SpeechTextVocab, WordPolicy
-
-N_NEAREST = 10
-"""Word types of most similar frequency from which frequency-matched controls are drawn."""
-
-TokenSet = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class TargetPlan:
 
     Args:
         vocab: the model's vocabulary.
-        utterances: the data.
+        utterances: the data, or its words alone.
         policy: which tokens count as a word.
         function_words: lower-case words that are not content words.
         word_counts: how often each word (lower case, no punctuation) occurs in a corpus; None
@@ -88,7 +84,7 @@ class TargetPlan:
     def __init__(
         self,
         vocab: SpeechTextVocab,
-        utterances: Sequence[Utterance],
+        utterances: Sequence[Utterance] | CorpusWords,
         *,
         policy: WordPolicy,
         function_words: frozenset[str],
@@ -99,20 +95,18 @@ class TargetPlan:
         vocab.require_text("TargetPlan")
         self._vocab, self._function_words, self._n_draws = vocab, function_words, n_draws
         self._policy: WordPolicy = policy
-        self._rng = np.random.default_rng(seed)
+        self._seed = seed
         self._cache: dict[str, TokenSet] = {}
-        words = [(u, w.word) for u, x in enumerate(utterances) for w in x.sequence.words]
-        self._counts = (
-            Counter(word_type(w) for _, w in words) if word_counts is None else word_counts
+        self._words = (
+            utterances
+            if isinstance(utterances, CorpusWords)
+            else CorpusWords.of_utterances(utterances)
         )
-        # Occurrences, for shuffled controls; the first spelling of each type, for matched ones.
-        self._occurrences = {
-            c: _Words(self, [x for x in words if self._is_content(x[1]) == c])
-            for c in (True, False)
-        }
-        first = {word_type(w): (u, w) for u, w in reversed(words)}
-        self._types = {
-            c: _Words(self, [x for _, x in sorted(first.items()) if self._is_content(x[1]) == c])
+        self._counts = self._words.counts() if word_counts is None else word_counts
+        self._pools = {
+            c: WordPool(
+                self._words, lambda w, c=c: self._is_content(w) == c, self.tokens, self._counts
+            )
             for c in (True, False)
         }
 
@@ -149,6 +143,7 @@ class TargetPlan:
         if meet:
             following = ()
         kept = follower if following else None
+        rng = self._words.generator(self._seed, utterance, index)
         return WordTargets(
             utterance=utterance,
             word_index=index,
@@ -160,36 +155,29 @@ class TargetPlan:
             current=current,
             following=following,
             next_targets_meet=meet,
-            shuffled_current=self._shuffled(span.word, utterance),
-            matched_current=self._matched(span.word),
-            shuffled_next=() if kept is None else self._shuffled(kept, utterance),
-            matched_next=() if kept is None else self._matched(kept),
+            shuffled_current=self._shuffled(rng, span.word, utterance),
+            matched_current=self._matched(rng, span.word),
+            shuffled_next=() if kept is None else self._shuffled(rng, kept, utterance),
+            matched_next=() if kept is None else self._matched(rng, kept),
         )
 
     def _is_content(self, word: str) -> bool:
         return word_type(word) not in self._function_words
 
-    def _shuffled(self, word: str, utterance: int) -> tuple[TokenSet, ...]:
-        others = self._occurrences[self._is_content(word)]
-        candidates = np.flatnonzero(
-            others.disjoint(self.tokens(word)) & (others.utterance != utterance)
-        )
-        return self._draw(word, others, candidates)
-
-    def _matched(self, word: str) -> tuple[TokenSet, ...]:
-        others = self._types[self._is_content(word)]
-        candidates = np.flatnonzero(
-            others.disjoint(self.tokens(word)) & (others.type != word_type(word))
-        )
-        candidates = self._rng.permutation(candidates)  # so that ties in frequency have no order
-        distance = np.abs(others.log_count[candidates] - self.log_count(word))
-        return self._draw(word, others, candidates[distance.argsort(kind="stable")][:N_NEAREST])
-
-    def _draw(self, word: str, others: "_Words", candidates: np.ndarray) -> tuple[TokenSet, ...]:
-        if not self.tokens(word) or not len(candidates) or not self._n_draws:
+    def _shuffled(
+        self, rng: np.random.Generator, word: str, utterance: int
+    ) -> tuple[TokenSet, ...]:
+        tokens = self.tokens(word)
+        if not tokens or not self._n_draws:
             return ()
-        chosen = self._rng.choice(candidates, size=self._n_draws, replace=True)
-        return tuple(others.tokens[i] for i in chosen)
+        return self._pools[self._is_content(word)].shuffled(rng, tokens, utterance, self._n_draws)
+
+    def _matched(self, rng: np.random.Generator, word: str) -> tuple[TokenSet, ...]:
+        tokens = self.tokens(word)
+        if not tokens or not self._n_draws:
+            return ()
+        pool = self._pools[self._is_content(word)]
+        return pool.matched(rng, word, tokens, self.log_count(word), self._n_draws)
 
     def log_count(self, word: str) -> float:
         """Log of a word's corpus count plus 1.
@@ -201,25 +189,3 @@ class TargetPlan:
             ``log(count + 1)``; 0 for a word that the corpus lacks.
         """
         return float(np.log1p(self._counts.get(word_type(word), 0)))
-
-
-class _Words:
-    """Words of one class that may be drawn as controls; those without tokens are left out."""
-
-    def __init__(self, plan: TargetPlan, words: list[tuple[int, str]]) -> None:
-        words = [(u, w) for u, w in words if plan.tokens(w)]
-        self.tokens = [plan.tokens(w) for _, w in words]
-        self.utterance = np.array([u for u, _ in words], dtype=np.int64)
-        self.type = np.array([word_type(w) for _, w in words], dtype=np.str_)
-        self.log_count = np.array([plan.log_count(w) for _, w in words])
-        self._holders: dict[int, list[int]] = {}
-        for i, ids in enumerate(self.tokens):
-            for t in ids:
-                self._holders.setdefault(t, []).append(i)
-
-    def disjoint(self, tokens: TokenSet) -> np.ndarray:
-        """True for the words that share no token with the given ones."""
-        free = np.ones(len(self.tokens), dtype=bool)
-        for t in tokens:
-            free[self._holders.get(t, [])] = False
-        return free

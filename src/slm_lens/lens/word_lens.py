@@ -13,29 +13,20 @@ option here.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import polars as pl
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from slm_lens._atomic import write_atomically
 from slm_lens._pictured import Pictured
-from slm_lens.lens._read_words import WordReader, WordReadout
+from slm_lens.lens._read_words import WordReadout
 from slm_lens.lens._word_table import build_table
-from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import SpeechTextModel, require_vocabulary
-from slm_lens.lens.states import (
-    Forward,
-    ForwardUsed,
-    choose_forward,
-    provenance_of,
-    stack_and_check,
-)
+from slm_lens.lens.states import Forward, choose_forward
 from slm_lens.lens.targets import TargetPlan, WordTargets
 from slm_lens.lens.tuned_lens import TunedLens
+from slm_lens.lens.utterance_reader import UtteranceReader
 from slm_lens.model._facts import read_facts, write_facts
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
@@ -200,23 +191,18 @@ def word_lens(
         n_draws=n_draws,
         seed=seed,
     )
-    words, skipped = _spoken_words(plan, utterances)
-    used = choose_forward(model, forward, "word_lens")
-    reader = WordReader(model.vocab, LogitLens(model), n_draws)
+    reader = UtteranceReader(
+        model, plan, n_draws=n_draws, forward=choose_forward(model, forward, "word_lens"), lens=lens
+    )
+    words, skipped = _spoken_words(reader, utterances)
     readouts: list[WordReadout] = []
     for first in range(0, len(utterances), batch_size):
         batch = range(first, min(first + batch_size, len(utterances)))
-        stack = _run([utterances[u] for u in batch], model, reader.lens, used)
-        if lens is not None:
-            stack = torch.stack([lens.translate(h, layer) for layer, h in enumerate(stack)])
-        for row, u in enumerate(batch):
-            if words[u]:
-                tokens = utterances[u].sequence.tokens
-                readouts.append(reader.read(stack[:, row, : len(tokens)], tokens, words[u]))
+        readouts += reader.read([utterances[u] for u in batch], [words[u] for u in batch])
     flat = [w for per_utterance in words for w in per_utterance]
     return WordLens(
         table=build_table([x.name for x in utterances], flat, readouts),
-        provenance=replace(provenance_of(model, used), kernel=readouts[0].kernel),
+        provenance=reader.provenance(readouts),
         n_layers=model.cfg.n_layers,
         d_vocab=model.vocab.d_vocab,
         n_text=int(model.vocab.mask("text").sum()),
@@ -252,7 +238,7 @@ def _check_options(utterances: Sequence[Utterance], n_draws: int, batch_size: in
 
 
 def _spoken_words(
-    plan: TargetPlan, utterances: Sequence[Utterance]
+    reader: UtteranceReader, utterances: Sequence[Utterance]
 ) -> tuple[list[list[WordTargets]], Counter[str]]:
     """Targets of every spoken word that has a position, and the spoken words that have none.
 
@@ -262,26 +248,12 @@ def _spoken_words(
     words: list[list[WordTargets]] = []
     skipped: Counter[str] = Counter()
     for u, utterance in enumerate(utterances):
-        words.append([])
-        for i, w in enumerate(utterance.sequence.words):
-            if w.modality == "speech" and w.start == w.end:
-                skipped[w.word] += 1
-            elif w.modality == "speech":
-                words[u].append(plan.word(u, utterance.sequence.words, i))
+        found, without = reader.targets(u, utterance)
+        words.append(found)
+        skipped.update(without)
     if not any(words):
         raise ValueError(
             f"word_lens: found no spoken word with a position in {len(utterances)} utterances, "
             "expected at least one. Are the words of the sequences marked 'speech'?"
         )
     return words, skipped
-
-
-def _run(
-    utterances: list[Utterance], model: SpeechTextModel, lens: LogitLens, used: ForwardUsed
-) -> Float[Tensor, "layer batch pos d_model"]:
-    rows = [x.sequence.tokens for x in utterances]
-    tokens = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    real = torch.nn.utils.rnn.pad_sequence(
-        [torch.ones_like(r, dtype=torch.bool) for r in rows], batch_first=True
-    )
-    return stack_and_check(model, lens, tokens, real, forward=used)

@@ -6,10 +6,13 @@ sound (the ``data`` chunk), and the last page of an OGG file carries an end-of-s
 Source: Microsoft RIFF 1991; EBU Tech 3306 (RF64); RFC 3533, section 6 (OGG pages).
 """
 
-from pathlib import Path
-from typing import BinaryIO, Literal
+from io import BufferedReader, BytesIO
+from typing import Literal
 
 from slm_lens.errors import AudioError
+
+SoundFileBytes = BufferedReader | BytesIO
+"""A file on disk that is open, or one in memory."""
 
 _STREAMED = 0x7FFFF000
 """Sizes from here up are written by programs that did not know the length (ffmpeg and sox into a
@@ -19,35 +22,34 @@ _OGG_TAIL_BYTES = 1 << 17
 """More than two of the largest pages (65,307 bytes): the last page starts within."""
 
 
-def check_not_truncated(path: Path, where: str) -> None:
+def check_not_truncated(file: SoundFileBytes, where: str) -> None:
     """Refuse a WAV or OGG file that ends too early; other formats pass.
 
     Args:
-        path: an existing file.
+        file: the file, open at its start.
         where: what the message begins with.
 
     Raises:
         AudioError: fewer bytes of sound than the WAV header states, or an OGG file without its
             end.
     """
-    with path.open("rb") as file:
-        magic = file.read(4)
-        if magic in (b"RIFF", b"RF64", b"RIFX"):
-            promised, present = _wav_data_bytes(file, "big" if magic == b"RIFX" else "little")
-            if present < promised:
-                raise AudioError(
-                    f"{where}: got {present} bytes of sound, expected the {promised} that the WAV "
-                    "header promises. The file is cut off: copy or download it again."
-                )
-        elif magic == b"OggS" and not _ogg_ends(file):
+    magic = file.read(4)
+    if magic in (b"RIFF", b"RF64", b"RIFX"):
+        promised, present = _wav_data_bytes(file, "big" if magic == b"RIFX" else "little")
+        if present < promised:
             raise AudioError(
-                f"{where}: got an OGG file whose last page is cut off or carries no end-of-stream "
-                "mark, expected a whole file. Copy it again; a recording that was stopped hard is "
-                "closed properly by `ffmpeg -i FILE out.ogg`."
+                f"{where}: got {present} bytes of sound, expected the {promised} that the WAV "
+                "header promises. The file is cut off: copy or download it again."
             )
+    elif magic == b"OggS" and not _ogg_ends(file):
+        raise AudioError(
+            f"{where}: got an OGG file whose last page is cut off or carries no end-of-stream "
+            "mark, expected a whole file. Copy it again; a recording that was stopped hard is "
+            "closed properly by `ffmpeg -i FILE out.ogg`."
+        )
 
 
-def _wav_data_bytes(file: BinaryIO, order: Literal["little", "big"]) -> tuple[int, int]:
+def _wav_data_bytes(file: SoundFileBytes, order: Literal["little", "big"]) -> tuple[int, int]:
     """Bytes of sound that the header promises, and that are there."""
     n_file = file.seek(0, 2)
     position, data_size_64 = 12, None
@@ -67,7 +69,7 @@ def _wav_data_bytes(file: BinaryIO, order: Literal["little", "big"]) -> tuple[in
     return 0, 0  # no data chunk: libsndfile says so itself
 
 
-def _ogg_ends(file: BinaryIO) -> bool:
+def _ogg_ends(file: SoundFileBytes) -> bool:
     """Whether the last page is whole and marked as the end of the stream."""
     n_file = file.seek(0, 2)
     file.seek(max(0, n_file - _OGG_TAIL_BYTES))

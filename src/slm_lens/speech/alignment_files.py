@@ -88,12 +88,49 @@ def read_alignment(
     text = read_text(path, where)
     chosen = _format_of(path, text, where) if format is None else format
     segments = _parse(chosen, text, utterance=utterance, tier=tier, where=where)
+    return alignment_of_segments(
+        segments,
+        where=where,
+        clip_duration_s=clip_duration_s,
+        clip_tolerance_s=clip_tolerance_s,
+        overlap=overlap,
+        missing=missing,
+        rounding_s=CTM_ROUNDING_S if chosen == "ctm" else 0.0,
+    )
+
+
+def alignment_of_segments(
+    segments: Sequence[Segment],
+    *,
+    where: str,
+    clip_duration_s: float | None,
+    overlap: Overlap,
+    missing: Missing,
+    clip_tolerance_s: float = 0.05,
+    rounding_s: float = 0.0,
+) -> Alignment:
+    """Words of one clip, wherever they were read from, with their times checked.
+
+    Args:
+        segments: words of the clip.
+        where: what messages begin with.
+        clip_duration_s: as in `read_alignment`.
+        overlap: as in `read_alignment`.
+        missing: as in `read_alignment`.
+        clip_tolerance_s: as in `read_alignment`.
+        rounding_s: overlap in seconds that the source's rounding explains.
+
+    Returns:
+        The words in time order.
+
+    Raises:
+        AlignmentError: there are no words, or their times cannot be used.
+    """  # noqa: DOC502 (raised by the parts)
     words = [
         word
         for segment in segments
         for word in fill_missing(segment, interpolate=missing == "interpolate", where=where)
     ]
-    rounding_s = CTM_ROUNDING_S if chosen == "ctm" else 0.0
     words = resolve_overlaps(words, trim=overlap == "trim", where=where, rounding_s=rounding_s)
     if clip_duration_s is not None:
         words = cut_to_clip(

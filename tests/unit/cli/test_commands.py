@@ -56,7 +56,7 @@ def clips(tmp_path_factory):
      ["patch"], ["trace"], ["steer"], ["continue"],
      ["convert-kmeans"], ["organism"], ["organism", "train"], ["organism", "speak"],
      ["organism", "pairs"],
-     ["tuned-lens"], ["tuned-lens", "fit"]],
+     ["tuned-lens"], ["tuned-lens", "fit"], ["run"]],
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_has_help(command):
@@ -71,6 +71,28 @@ def test_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Usage" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_run_takes_a_file_and_flags_and_goes_on(clips, tmp_path, capsys, monkeypatch):
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"model: {{name: organism}}\ndata: {{format: folder, path: '{clips}'}}\n"
+        f"out: '{tmp_path / 'run'}'\nn_draws: 2\nitems_per_shard: 2\n"
+    )
+    out = run("run", config)
+    assert "3 of 3 items read, 2 of 2 shards done" in out
+    flags = ["--model", "organism", "--data", clips, "--format", "folder", "--n-draws", 2]
+    flags += ["--out", tmp_path / "run", "--items-per-shard", 2, "--n-workers", 1]
+    assert run("run", *flags, "--seed", 0) == out  # nothing was left to do
+    assert "n_draws: 3 instead of 2" in refused(capsys, monkeypatch, "run", config, "--n-draws", 3)
+    (clips / "x.flac").touch()
+    again = ["run", config, "--out", tmp_path / "again"]
+    try:
+        assert "1 ITEMS COULD NOT BE USED" in run(*again)
+        message = refused(capsys, monkeypatch, *again[:3], tmp_path / "strict", "--strict")
+    finally:
+        (clips / "x.flac").unlink()
+    assert "item 'x' (x.flac) cannot be used at the stage 'read'" in message
 
 
 @pytest.fixture(params=[40, None, 300], ids="{} columns".format)

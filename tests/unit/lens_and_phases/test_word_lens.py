@@ -17,9 +17,10 @@ from tiny_speech import (
     wrap,
 )
 
+from slm_lens.lens.control_words import N_NEAREST
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.states import residual_stack
-from slm_lens.lens.targets import N_NEAREST, TargetPlan
+from slm_lens.lens.targets import TargetPlan
 from slm_lens.lens.word_lens import read_word_lens, word_lens
 from slm_lens.phases.measure import measure_phases
 from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS, word_type

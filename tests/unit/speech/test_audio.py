@@ -1,5 +1,6 @@
 """Sound files: what is read, and what is refused with which words."""
 
+import os
 import re
 import struct
 from pathlib import Path
@@ -10,7 +11,7 @@ import soundfile
 import torch
 
 from slm_lens.errors import AudioError
-from slm_lens.speech.audio import check_waveform, read_audio
+from slm_lens.speech.audio import check_waveform, decode_audio, read_audio
 
 
 def sine(rate_hz: int, *, freq_hz: float = 440.0, duration_s: float = 1.0, amplitude: float = 0.5):
@@ -186,3 +187,34 @@ def test_a_waveform_is_one_axis_of_floats():
         check_waveform(torch.tensor([[0.1, -0.2]]), "here")
     with pytest.raises(AudioError, match=r"torch.int16, expected one axis of floats.*32768"):
         check_waveform(torch.tensor([100, -200], dtype=torch.int16), "here")
+
+
+def test_a_clip_that_is_too_long_is_refused_before_it_is_decoded(tmp_path):
+    path = tmp_path / "a.flac"
+    soundfile.write(path, np.zeros(8000 * 600, dtype=np.int16), 8000)
+    with pytest.raises(AudioError, match=r"a clip of 600\.0 s, expected at most 60 s"):
+        read_audio(path, sample_rate_hz=16_000, max_duration_s=60.0)
+    fast = tmp_path / "b.wav"
+    soundfile.write(fast, np.ones(1000) / 2, 400_000)
+    with pytest.raises(AudioError, match="a sample rate of 400000 Hz, expected at most 384000"):
+        read_audio(fast, sample_rate_hz=16_000, max_duration_s=60.0)
+
+
+def test_sound_from_memory_is_that_of_the_file(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.stack([sine(16_000, duration_s=1)] * 2, 1), 16_000)
+    from_file = read_audio(path, sample_rate_hz=8000)
+    from_memory = decode_audio(path.read_bytes(), name="a", sample_rate_hz=8000)
+    assert torch.equal(from_file, from_memory)
+    with pytest.raises(AudioError, match="decode_audio: x: got 0 bytes"):
+        decode_audio(b"", name="x", sample_rate_hz=8000)
+    with pytest.raises(AudioError, match=r"decode_audio: x: .*cut off"):
+        decode_audio(path.read_bytes()[:-99], name="x", sample_rate_hz=8000)
+    with pytest.raises(ValueError, match="decode_audio: got sample_rate_hz=0"):
+        decode_audio(b"x", name="x", sample_rate_hz=0)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="got a pipe or device"):
+        read_audio(tmp_path / "a.wav", sample_rate_hz=8000)

@@ -34,7 +34,7 @@ def parse_slamkit(data: object, utterance: str | None, where: str) -> list[Segme
     """  # noqa: DOC502 (LookupError is raised by choose_utterance)
     if isinstance(data, dict) and is_transcriptions(data):
         chosen = choose_utterance(list(data), utterance, where)
-        return [Segment(_words(data[chosen], where))]
+        return [Segment(words_of_list(data[chosen], where))]
     rows: list = data if isinstance(data, list) else [data]
     names = [_file_name(row, f"{where}: clip {i}") for i, row in enumerate(rows)]
     twice = sorted({n for n in names if names.count(n) > 1})
@@ -43,7 +43,7 @@ def parse_slamkit(data: object, utterance: str | None, where: str) -> list[Segme
             f"{where}: got two clips named {twice[0]!r}, expected each name once. Remove one."
         )
     chosen = choose_utterance(names, utterance, where)
-    return [Segment(_words(rows[names.index(chosen)]["aligned_text"], where))]
+    return [Segment(words_of_list(rows[names.index(chosen)]["aligned_text"], where))]
 
 
 def is_transcriptions(data: object) -> bool:
@@ -92,8 +92,15 @@ def _file_name(row: object, where: str) -> str:
     return row["file_name"]
 
 
-def _words(found: list, where: str) -> tuple[TimedWord, ...]:
+def words_of_list(found: list, where: str) -> tuple[TimedWord, ...]:
     """Words from lists or from objects.
+
+    Args:
+        found: ``[word, start, end]`` or ``{"word", "start", "end"}`` of each word, in seconds.
+        where: what messages begin with.
+
+    Returns:
+        The words, times that are absent as None.
 
     Raises:
         AlignmentError: an entry has another shape.

@@ -8,6 +8,9 @@ SILENCE_LABELS = frozenset({"", "<eps>", "sil", "SIL", "<sil>", "<SIL>", "sp", "
 """Labels of intervals in which nobody speaks: Praat's empty text, Kaldi's and MFA's marks. Unknown
 words (``<unk>``, ``spn``) are spoken, so they are kept."""
 
+_LONGEST_S = 1e9
+"""Half a human life. JSON has whole numbers that no float holds."""
+
 
 @dataclass(frozen=True)
 class TimedWord:
@@ -77,9 +80,16 @@ def seconds(value: object, owner: str, where: str) -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LONGEST_S:
         raise AlignmentError(
-            f"{where}: got the time {value!r} for {owner!r}, expected a number of seconds. "
+            f"{where}: got the time {_shown(value)} for {owner!r}, expected a number of seconds. "
             "Correct the file."
         )
     return float(value)
+
+
+def _shown(value: object) -> str:
+    """A value in few characters: of a number of many digits Python refuses to make a text."""
+    if isinstance(value, int) and abs(value) > _LONGEST_S:
+        return f"{'-' if value < 0 else ''}2^{abs(value).bit_length() - 1} or more"
+    return repr(value)[:80]

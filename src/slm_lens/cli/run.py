@@ -1,0 +1,67 @@
+"""``slm-lens run``: a whole data set through a model."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def run(
+    config: Annotated[
+        Path | None,
+        typer.Argument(exists=True, dir_okay=False, help="YAML file; see docs/corpus.md."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Embedded model, folder or hub id (owner/name).")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="File or folder of the data.")] = None,
+    data_format: Annotated[
+        str | None, typer.Option("--format", help="folder, jsonl_units, parquet or text.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
+    n_draws: Annotated[int | None, typer.Option(min=0, help="Control words per word.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the control words.")] = None,
+    items_per_shard: Annotated[int | None, typer.Option(min=1, help="Items in one file.")] = None,
+    tokens_per_batch: Annotated[
+        int | None, typer.Option(min=1, help="Tokens in one forward pass.")
+    ] = None,
+    n_workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that read sound and make units.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where to put the model.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first item that cannot be used.")
+    ] = False,
+) -> None:
+    """Run a model over a data set; the same command goes on where it was stopped.
+
+    What is given here takes the place of what the file says.
+    """
+    from slm_lens.corpus.run import run_corpus
+    from slm_lens.corpus.run_config import read_run_config, run_config
+
+    changes: dict[str, Any] = {
+        "model": _given(name=model, device=device),
+        "data": _given(path=data, format=data_format),
+    }
+    changes = {name: entries for name, entries in changes.items() if entries}
+    changes |= _given(
+        out=out,
+        n_draws=n_draws,
+        seed=seed,
+        items_per_shard=items_per_shard,
+        tokens_per_batch=tokens_per_batch,
+        n_workers=n_workers,
+        strict=strict or None,
+    )
+    chosen = (
+        run_config({}, changes, where="run") if config is None else read_run_config(config, changes)
+    )
+    finished = run_corpus(chosen, progress=True)
+    n_errors = len(finished.errors.collect())
+    typer.secho(finished.summary(), fg="red" if n_errors else None)
+    typer.echo(f"Wrote {finished.path}; slm_lens.open_run reads it.")
+
+
+def _given(**options: object) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

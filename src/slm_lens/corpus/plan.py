@@ -1,0 +1,141 @@
+"""The first, cheap pass over a data set: which items there are, and which words are said.
+
+Control words come from the whole data set, so its words are read, without sound, before the first
+item. An item whose words cannot be read has none here, and becomes a row of ``errors`` when its
+turn comes.
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import astuple, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from slm_lens.corpus.dataset import ITEM_ERRORS, Dataset, ItemKey
+from slm_lens.errors import RunError
+from slm_lens.lens.control_words import CorpusWords
+
+_KEY_SCHEMA = {
+    "name": pl.String,
+    "place": pl.String,
+    "number": pl.Int64,
+    "size_bytes": pl.Int64,
+}
+_SCHEMA = {**_KEY_SCHEMA, "words": pl.List(pl.String)}
+
+
+@dataclass(frozen=True, eq=False)
+class RunPlan:
+    """The items of a run, in order; eight bytes for a word, and a line for an item.
+
+    Attributes:
+        items: name, place, number and size of each item.
+        words: all words.
+        fingerprint: hash of all keys.
+    """
+
+    items: pl.DataFrame
+    words: CorpusWords
+    fingerprint: str
+
+    def key(self, position: int) -> ItemKey:
+        """The key of one item.
+
+        Args:
+            position: which item, from 0.
+
+        Returns:
+            The key.
+        """
+        return ItemKey(*self.items.row(position))
+
+    def is_repeated(self, position: int) -> bool:
+        """Whether an earlier item has the same name.
+
+        Args:
+            position: which item.
+
+        Returns:
+            True from the second item of a name on.
+        """
+        return bool(self._repeated[position])
+
+    @cached_property
+    def _repeated(self) -> pl.Series:
+        return ~self.items["name"].is_first_distinct()
+
+
+def fingerprint_of(data: Dataset) -> str:
+    """Hash of all keys, for telling whether the data are still the same.
+
+    Args:
+        data: the data set.
+
+    Returns:
+        A hexadecimal hash.
+    """
+    digest = hashlib.sha256()
+    for key in data.item_keys():
+        digest.update(json.dumps(astuple(key)).encode())
+    return digest.hexdigest()
+
+
+def scan(data: Dataset) -> bytes:
+    """Read keys and words of all items.
+
+    Args:
+        data: the data set.
+
+    Returns:
+        The plan as a Parquet file, the same for the same data.
+
+    Raises:
+        RunError: there is no item.
+    """
+    rows = []
+    for key in data.item_keys():
+        try:
+            words = list(data.words(key))
+        except ITEM_ERRORS:
+            words = None
+        rows.append((*astuple(key), words))
+    if not rows:
+        raise RunError("run_corpus: the data have no item, expected at least one.")
+    content = io.BytesIO()
+    pl.DataFrame(rows, schema=_SCHEMA, orient="row").write_parquet(content)
+    return content.getvalue()
+
+
+def read_plan(path: Path) -> RunPlan:
+    """A plan that was written before.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The plan.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        table = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RunError(
+            f"run_corpus: {path} cannot be read ({error}), expected the plan of a run. Start again "
+            "in a new folder."
+        ) from None
+    if dict(table.schema) != _SCHEMA:
+        raise RunError(
+            f"run_corpus: {path} has the columns {dict(table.schema)}, expected {_SCHEMA}. It is "
+            "of another version: start again in a new folder."
+        )
+    items = table.select(_KEY_SCHEMA.keys())
+    digest = hashlib.sha256()
+    for row in items.iter_rows():
+        digest.update(json.dumps(row).encode())
+    words = CorpusWords.of((name, said or ()) for name, said in table[["name", "words"]].rows())
+    return RunPlan(items, words, digest.hexdigest())

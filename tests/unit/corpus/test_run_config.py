@@ -1,0 +1,86 @@
+"""The configuration of a run: from YAML or from flags, and nothing that it does not know."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slm_lens.corpus.run_config import RunConfig, read_run_config, run_config
+
+WHOLE = """
+kind: phases
+model: {name: organism, dtype: bfloat16}
+data: {format: folder, path: held-out}
+out: runs/x
+n_draws: 7
+limits: {max_clip_s: 30}
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_file_and_flags_that_take_its_place(tmp_path):
+    config = read_run_config(written(tmp_path, WHOLE))
+    assert (config.kind, config.n_draws, config.strict) == ("phases", 7, False)
+    assert (config.model.name, config.model.dtype) == ("organism", "bfloat16")
+    assert config.limits.max_clip_s == 30.0
+    changes = {"model": {"name": "other"}, "n_draws": 1, "limits": {"max_words": 5}}
+    changed = read_run_config(tmp_path / "run.yaml", changes)
+    assert (changed.model.name, changed.model.dtype, changed.n_draws) == ("other", "bfloat16", 1)
+    assert (changed.limits.max_clip_s, changed.limits.max_words) == (30.0, 5)
+    assert {"out", "strict", "n_workers"}.isdisjoint(config.what_rows_depend_on())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (WHOLE + "n_darws: 3", r"unknown entries \['n_darws'\].*Is \['n_draws'\] meant"),
+        (WHOLE + "n_draws: 3", r"\['n_draws'\] stand twice"),
+        (WHOLE + "seed: -1", "got seed=-1, expected at least 0"),
+        (WHOLE + "items_per_shard: 0", "got items_per_shard=0"),
+        (WHOLE + "strict: 1", "strict is int, expected bool"),
+        (WHOLE + "policy: any", r"policy is 'any', expected one of \('whole_word'"),
+        (WHOLE + "lens: 3", "lens is int, expected str or nothing"),
+        (WHOLE.replace("30", "-3"), "max_clip_s=-3"),
+        (WHOLE.replace("bfloat16", "float8"), r"model\.dtype is 'float8'"),
+        (WHOLE.replace("phases", "patching"), "kind is 'patching'"),
+        ("model: 3\ndata: 4\nout: x", "model holds int, expected entries"),
+        ("out: x", r"lacks \['model', 'data'\]"),
+        ("[1, 2]", "got a list, expected entries"),
+        ("a: [", "it is no YAML"),
+        ("a: &x [1]\nb: *x", r"has an alias \(\*name\)"),
+        ("a: !!python/object/apply:os.system ['true']", "it is no YAML"),
+        ("#" * (1 << 20) + "x", "expected at most 1048576"),
+    ],
+)
+def test_what_a_file_may_not_say(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        read_run_config(written(tmp_path, text))
+
+
+def test_an_absent_file_is_told(tmp_path):
+    with pytest.raises(LookupError, match="expected a YAML file"):
+        read_run_config(tmp_path / "no.yaml")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["model", "data", "out", "kind", "seed", "limits", "lens", "x"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+                st.sampled_from(["name", "path", "format", "dtype", "max_words"]) | st.integers(),
+                inner, max_size=3,
+            ),
+            max_leaves=6,
+        ),
+    )
+)  # fmt: skip
+def test_any_entries_make_a_config_or_a_value_error(entries):
+    try:
+        assert isinstance(run_config(entries), RunConfig)
+    except ValueError:
+        return
