@@ -30,7 +30,7 @@ found = slm_lens.explore(
     attention=None if options.tiny else "all",
     attribute=None if options.tiny else "predicted",
 )
-found  # in a notebook: the page  # noqa: B018
+found  # in a notebook: the page  # noqa: B018  # pyright: ignore[reportUnusedExpression]
 
 # %% [markdown]
 # The grid as a figure for a paper, and the page as one file.

@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from short_clips import write_clips
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "unit" / "corpus"))
-
-from short_clips import write_clips  # noqa: E402 (beside the tests of the data sets)
 
 N_SHARDS = 14
 

@@ -1,6 +1,7 @@
 """Data sets: what they list, what they read, and what they refuse of one item."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +41,7 @@ def jsonl(path, lines, **options):
     return JsonlUnits(path, OPTIONS, frame_rate_hz=25.0, **options)
 
 
-def read(data, number=0):
+def read(data, number=0) -> Any:
     return data.read(list(data.item_keys())[number], sample_rate_hz=16_000)
 
 
@@ -58,7 +59,7 @@ def test_lines_of_units_with_their_words(tmp_path):
         "a", "f.jsonl:1", "b", "f.jsonl:3",
     )  # fmt: skip
     assert data.words(second) == ("the", "zebra")
-    item = data.read(first, sample_rate_hz=None)
+    item: Any = data.read(first, sample_rate_hz=None)
     assert item.units.ids.tolist() == [3, 4, 5]
     assert item.units.durations_frames.tolist() == [10, 10, 5]
     assert item.units.duration_s == 1.0
@@ -295,12 +296,13 @@ def test_each_format_opens(tmp_path):
     (tmp_path / "x.parquet").unlink(missing_ok=True)
     pq.write_table(pa.table({"a": [b"x"]}), tmp_path / "x.parquet")
     (tmp_path / "a.wav").touch()
-    for entries, kind in (
+    formats: tuple[tuple[dict[str, Any], type], ...] = (
         ({"format": "folder", "path": ""}, ClipFolder),
         ({"format": "text", "path": "f.jsonl"}, PlainText),
         ({"format": "jsonl_units", "path": "f.jsonl", "frame_rate_hz": 25.0}, JsonlUnits),
         ({"format": "parquet", "path": "x.parquet", "audio_column": "a"}, ParquetRows),
-    ):
+    )
+    for entries, kind in formats:
         path = str(tmp_path / entries.pop("path"))
         data = open_dataset(DataConfig(path=path, **entries), Limits())
         assert type(data) is kind
