@@ -165,3 +165,10 @@ def test_length_is_counted_without_the_docstring():
         "a.py::f": MAX_BODY_LINES + 1
     }
     assert too_long("x = 1\n" * (MAX_LINES + 1), "a.py") == {"a.py": MAX_LINES + 1}
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """pytest imports them by their bare names, so that one would hide another."""
+    names = [path.name for path in (ROOT.parents[1] / "tests").rglob("*.py")]
+    others = [n for n in names if n != "conftest.py"]
+    assert len(others) == len(set(others))
