@@ -15,12 +15,26 @@ from typing import TYPE_CHECKING, Any
 from slm_lens import _pictured
 
 if TYPE_CHECKING:
-    from slm_lens.corpus.dataset import Dataset, Item, ItemKey, Limits
+    from slm_lens.corpus.dataset import Dataset, ItemKey, Limits
     from slm_lens.corpus.folder import clips_of, read_utterances
+    from slm_lens.corpus.items import Item, PairItem, TrialItem
+    from slm_lens.corpus.kind_options import (
+        CacheOptions,
+        PatchOptions,
+        PhasesOptions,
+        ScoreOptions,
+        TraceOptions,
+    )
     from slm_lens.corpus.open_run import CorpusRun, open_run
     from slm_lens.corpus.pairs import read_pairs
     from slm_lens.corpus.run import run_corpus
-    from slm_lens.corpus.run_config import DataConfig, ModelConfig, RunConfig, read_run_config
+    from slm_lens.corpus.run_config import (
+        DataConfig,
+        EngineConfig,
+        ModelConfig,
+        RunConfig,
+        read_run_config,
+    )
     from slm_lens.errors import AlignmentError, AudioError, RunError, SlmLensError, VocabError
     from slm_lens.families.family import Family
     from slm_lens.families.files import CheckpointFiles
@@ -169,6 +183,7 @@ _MODULE_OF = {
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
     "AudioError": "errors",
+    "CacheOptions": "corpus.kind_options",
     "Change": "interventions.changing",
     "Chart": "views.chart",
     "ChatSpec": "families.vocab_spec",
@@ -183,6 +198,7 @@ _MODULE_OF = {
     "DoseResponse": "interventions.steering.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
+    "EngineConfig": "corpus.run_config",
     "Exploration": "studies.exploration",
     "FactPairs": "organism.pairs",
     "Faithfulness": "interventions.attribution.circuits",
@@ -193,7 +209,7 @@ _MODULE_OF = {
     "HeadRoles": "interventions.heads.head_roles",
     "HookedSLM": "model.hooked",
     "HubertKMeans": "speech.hubert",
-    "Item": "corpus.dataset",
+    "Item": "corpus.items",
     "ItemKey": "corpus.dataset",
     "LayerEstimate": "phases.result",
     "LensGrid": "lens.grid_result",
@@ -208,12 +224,15 @@ _MODULE_OF = {
     "NodeAttribution": "interventions.attribution.node_result",
     "Page": "views.page",
     "PageText": "views.page",
+    "PairItem": "corpus.items",
     "Patch": "interventions.runs.patched_runs",
+    "PatchOptions": "corpus.kind_options",
     "PatchedRuns": "interventions.runs.patched_runs",
     "Patching": "interventions.patching.patching_result",
     "PathEffects": "interventions.attribution.path_patching",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
+    "PhasesOptions": "corpus.kind_options",
     "Projection": "interventions.ablation.projection",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
@@ -223,6 +242,7 @@ _MODULE_OF = {
     "RunConfig": "corpus.run_config",
     "RunError": "errors",
     "RunPair": "interventions.pairs.run_pair",
+    "ScoreOptions": "corpus.kind_options",
     "SequenceBatch": "sequence.batch",
     "Site": "interventions.site",
     "SlmLensError": "errors",
@@ -237,7 +257,9 @@ _MODULE_OF = {
     "StreamWriter": "interventions.attribution.graph",
     "Style": "views.style",
     "TopK": "readout.wanted",
+    "TraceOptions": "corpus.kind_options",
     "Tracing": "interventions.tracing.tracing_result",
+    "TrialItem": "corpus.items",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -376,6 +398,7 @@ __all__ = [
     "Alignment",
     "AlignmentError",
     "AudioError",
+    "CacheOptions",
     "Change",
     "Chart",
     "ChatSpec",
@@ -389,6 +412,7 @@ __all__ = [
     "DirectAttribution",
     "DoseResponse",
     "EdgeAttribution",
+    "EngineConfig",
     "Exploration",
     "FactPairs",
     "Faithfulness",
@@ -414,12 +438,15 @@ __all__ = [
     "NodeAttribution",
     "Page",
     "PageText",
+    "PairItem",
     "Patch",
+    "PatchOptions",
     "PatchedRuns",
     "Patching",
     "PathEffects",
     "PhaseStudy",
     "Phases",
+    "PhasesOptions",
     "Projection",
     "PromptFormat",
     "Provenance",
@@ -428,6 +455,7 @@ __all__ = [
     "RunConfig",
     "RunError",
     "RunPair",
+    "ScoreOptions",
     "SequenceBatch",
     "Site",
     "SlmLensError",
@@ -442,7 +470,9 @@ __all__ = [
     "StreamWriter",
     "Style",
     "TopK",
+    "TraceOptions",
     "Tracing",
+    "TrialItem",
     "TunedLens",
     "TunedLensFacts",
     "Turn",

@@ -24,7 +24,6 @@ from slm_lens.corpus.run_config import run_config
 from slm_lens.errors import RunError
 
 N_KILLS = 10
-TABLES = ("words", "errors", "items")
 
 
 class Runs:
@@ -38,7 +37,7 @@ class Runs:
                 "out": str(place / "whole"),
                 "items_per_shard": 3,
                 "tokens_per_batch": 400,
-                "n_draws": 4,
+                "phases": {"n_draws": 4},
             }
         )
 
@@ -68,7 +67,7 @@ class Runs:
 
     def content(self, name: str) -> dict[str, bytes]:
         folder = self.place / name
-        files = [folder / "plan.parquet", *(p for t in TABLES for p in (folder / t).iterdir())]
+        files = [folder / "plan.parquet", *folder.glob("*/*.parquet")]
         return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(files)}
 
     def log(self, name: str) -> list[dict]:

@@ -25,7 +25,7 @@ def run(
     tokens_per_batch: Annotated[
         int | None, typer.Option(min=1, help="Tokens in one forward pass.")
     ] = None,
-    n_workers: Annotated[
+    n_readers: Annotated[
         int | None, typer.Option(min=1, help="Threads that read sound and make units.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to put the model.")] = None,
@@ -44,14 +44,14 @@ def run(
         "model": _given(name=model, device=device),
         "data": _given(path=data, format=data_format),
     }
+    changes["phases"] = _given(n_draws=n_draws)
     changes = {name: entries for name, entries in changes.items() if entries}
     changes |= _given(
         out=out,
-        n_draws=n_draws,
         seed=seed,
         items_per_shard=items_per_shard,
         tokens_per_batch=tokens_per_batch,
-        n_workers=n_workers,
+        n_readers=n_readers,
         strict=strict or None,
     )
     chosen = (

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from slm_lens.corpus.dataset import Item, ItemKey, ReadOptions, check_words, inside, printable
+from slm_lens.corpus.dataset import ItemKey, ReadOptions, check_words, inside, printable
 from slm_lens.corpus.folder import alignment_beside, sounds_of
+from slm_lens.corpus.items import Holds, Item
 from slm_lens.speech.alignment_files import read_alignment
 from slm_lens.speech.audio import read_audio
 
@@ -20,6 +21,7 @@ class ClipFolder:
         LookupError: there is no such folder, or it has no sound files.
     """
 
+    holds: Holds = "clips"
     has_sound = True
     has_words = True
 

@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor
-
+from slm_lens.corpus.items import AnyItem, Holds
 from slm_lens.errors import SlmLensError
-from slm_lens.speech.alignment import Alignment
 from slm_lens.speech.alignment_files import Missing, Overlap
-from slm_lens.speech.units import SpeechUnits
 
 ITEM_ERRORS = (
     SlmLensError,
@@ -107,32 +103,17 @@ class ReadOptions:
     missing: Missing = "refuse"
 
 
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One item, read. Exactly one of the first three is there.
-
-    Attributes:
-        waveform: samples at the rate that was asked for.
-        units: units that were extracted before.
-        text: written text.
-        alignment: words with times; None of text.
-    """
-
-    waveform: Float[Tensor, " n_samples"] | None = None
-    units: SpeechUnits | None = None
-    text: str | None = None
-    alignment: Alignment | None = None
-
-
 @runtime_checkable
 class Dataset(Protocol):
     """Items that can be listed, and read one at a time from several threads.
 
     Attributes:
+        holds: what its items are: "clips" (`Item`), "trials" (`TrialItem`), "pairs" (`PairItem`).
         has_sound: whether items have sound, for which a unit tokenizer is needed.
         has_words: whether items have words with times.
     """
 
+    holds: Holds
     has_sound: bool
     has_words: bool
 
@@ -141,10 +122,10 @@ class Dataset(Protocol):
         ...
 
     def words(self, key: ItemKey) -> tuple[str, ...]:
-        """Words of an item, without its sound; raises what `read` raises."""
+        """Words of an item of clips, without its sound; raises what `read` raises."""
         ...
 
-    def read(self, key: ItemKey, *, sample_rate_hz: int | None) -> Item:
+    def read(self, key: ItemKey, *, sample_rate_hz: int | None) -> AnyItem:
         """An item, with sound at this rate; raises one of `ITEM_ERRORS` if it cannot be read."""
         ...
 

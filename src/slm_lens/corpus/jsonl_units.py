@@ -14,7 +14,8 @@ from threading import Lock
 from typing import Any
 
 from slm_lens.corpus._timings import alignment_of_row, units_of_row
-from slm_lens.corpus.dataset import ITEM_ERRORS, Item, ItemKey, ReadOptions, inside, printable
+from slm_lens.corpus.dataset import ITEM_ERRORS, ItemKey, ReadOptions, inside, printable
+from slm_lens.corpus.items import Holds, Item
 from slm_lens.errors import AlignmentError
 from slm_lens.speech.alignment import Alignment
 
@@ -33,6 +34,7 @@ class JsonlUnits:
         LookupError: there is no such file.
     """
 
+    holds: Holds = "clips"
     has_sound = False
     has_words = True
 

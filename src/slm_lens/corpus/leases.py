@@ -1,9 +1,9 @@
 """Who works on which shard, told by files that are created exclusively.
 
-A lease saves work: two processes that held one shard would write the same rows, each to a
-temporary name of its own. It holds host, process and the time at which the process started, so
-that the lease of a dead process of this host is known for stale. One of another host is stale when
-it was not touched for `STALE_AFTER_S`.
+A lease saves work, and nothing depends on it: two processes that held one shard would write the
+same rows, each in full. It holds host and process with the time at which it started, so that the
+lease of a dead process of this host is known for stale, and the time at which it was last touched:
+one of another host is stale `STALE_AFTER_S` later.
 """
 
 import json
@@ -11,54 +11,52 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
+
+from slm_lens.corpus.store import Store, is_alive
 
 STALE_AFTER_S = 900.0
 """Seconds without a touch after which the lease of another host counts as left behind."""
 
+_TOUCHED_EVERY_S = 60.0
+
 
 class Leases:
-    """Leases of this process in one folder.
+    """Leases of this process in one store.
 
     Args:
-        folder: made if needed.
+        store: where the run is written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._me = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": _started(os.getpid()),
         }
+        self._touched_s: dict[int, float] = {}
 
-    def take(self, shard: int) -> bool:
+    def take(self, shard: int, *, anyway: bool = False) -> bool:
         """Take a shard, unless a living process has it.
 
         Args:
             shard: which one.
+            anyway: take it from whoever has it, who is known to be gone.
 
         Returns:
             Whether it is this process's now.
         """
-        path = self._path(shard)
-        if self._create(path):
+        name = _name(shard)
+        if self._create(shard):
             return True
-        held = _content(path)
-        if held is None:  # given back just now
-            return self._create(path)
-        if not self._is_stale(path, held):
-            return False
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
-        try:
-            path.rename(aside)
-        except FileNotFoundError:
-            return self._create(path)
-        if _content(aside) != held:  # another process was faster, and its lease is a living one
-            self._put_back(aside, path)
-            return False
-        aside.unlink(missing_ok=True)
-        return self._create(path)
+        held = self._held(name)
+        if held is not None:
+            if not anyway and not self._is_stale(held):
+                return False
+            if self._held(name) == held:  # nobody was faster
+                self._store.remove(name)
+        return self._create(shard)
 
     def touch(self, shard: int) -> None:
         """Say that this process is still at work.
@@ -66,9 +64,9 @@ class Leases:
         Args:
             shard: a shard of this process.
         """
-        path = self._path(shard)
-        if path.exists():
-            os.utime(path)
+        if time.monotonic() - self._touched_s[shard] > _TOUCHED_EVERY_S:
+            self._touched_s[shard] = time.monotonic()
+            self._store.write(_name(shard), self._text())
 
     def give_back(self, shard: int) -> None:
         """End a lease.
@@ -76,69 +74,41 @@ class Leases:
         Args:
             shard: a shard of this process.
         """
-        path = self._path(shard)
-        if _content(path) == self._text():
-            path.unlink(missing_ok=True)
+        held = self._held(_name(shard))
+        if held is not None and self._is_mine(held):
+            self._store.remove(_name(shard))
 
-    def _path(self, shard: int) -> Path:
-        return self._folder / f"{shard:06d}.lease"
+    def _create(self, shard: int) -> bool:
+        self._touched_s[shard] = time.monotonic()
+        return self._store.create(_name(shard), self._text())
 
-    def _text(self) -> str:
-        return json.dumps(self._me)
-
-    def _create(self, path: Path) -> bool:
-        """Make the file with its content at once: a link to a file that is whole."""
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_text(self._text(), encoding="utf-8")
-        return self._put_back(part, path)
-
-    @staticmethod
-    def _put_back(part: Path, path: Path) -> bool:
+    def _held(self, name: str) -> dict[str, Any] | None:
+        """What a lease says; empty if no process of ours wrote it, None if there is none."""
         try:
-            os.link(part, path)
-        except FileExistsError:
-            return False
-        finally:
-            part.unlink(missing_ok=True)
-        return True
-
-    def _is_stale(self, path: Path, held: str) -> bool:
-        try:
-            of = json.loads(held)
-            host, pid, started = of["host"], int(of["pid"]), of["started"]
-        except (ValueError, TypeError, KeyError):
-            return True  # no process writes this
-        if host == self._me["host"]:
-            return not is_alive(pid) or _started(pid) != started
-        try:
-            return time.time() - path.stat().st_mtime > STALE_AFTER_S
+            about = json.loads(self._store.read(name))
+            return {"host": about["host"], "pid": int(about["pid"]), "started": about["started"],
+                    "touched_s": float(about["touched_s"])}  # fmt: skip
         except FileNotFoundError:
-            return False
+            return None
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return {}
+
+    def _text(self) -> bytes:
+        return json.dumps(self._me | {"touched_s": time.time()}).encode()
+
+    def _is_mine(self, held: dict[str, Any]) -> bool:
+        return {k: v for k, v in held.items() if k != "touched_s"} == self._me
+
+    def _is_stale(self, held: dict[str, Any]) -> bool:
+        if not held:
+            return True
+        if held["host"] == self._me["host"]:
+            return not is_alive(held["pid"]) or _started(held["pid"]) != held["started"]
+        return time.time() - held["touched_s"] > STALE_AFTER_S
 
 
-def is_alive(pid: int) -> bool:
-    """Whether a process of this host is there.
-
-    Args:
-        pid: its number.
-
-    Returns:
-        True also for one of another user.
-    """
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
-
-
-def _content(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
+def _name(shard: int) -> str:
+    return f"leases/{shard:06d}.lease"
 
 
 def _started(pid: int) -> str:

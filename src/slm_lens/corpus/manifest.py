@@ -13,13 +13,13 @@ from typing import Any
 import torch
 
 from slm_lens.corpus.run_config import RunConfig
-from slm_lens.corpus.run_folder import RunFolder
+from slm_lens.corpus.run_folder import MANIFEST, RunFolder
+from slm_lens.corpus.store import Store
 from slm_lens.corpus.tables import SCHEMA_VERSION
 from slm_lens.errors import RunError
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.vocab import SpeechTextVocab
 
-FILE = "manifest.json"
 _PACKAGES = ("slm-lens", "torch", "transformers", "transformer-lens", "numpy", "polars", "pyarrow")
 _MUST_AGREE = ("schema_version", "kind", "rows_depend_on", "model", "data", "table")
 
@@ -46,7 +46,7 @@ def manifest_of(
         "data": data,
         "table": table,
         "config": asdict(config),
-        "seeds": {"control draws": config.seed},
+        "seeds": {"draws": config.seed},
         "vocabulary": vocabulary(model.vocab),
         "versions": {"python": platform.python_version()} | {p: version(p) for p in _PACKAGES},
         "git_revision": git_revision(),
@@ -67,9 +67,9 @@ def settle_manifest(folder: RunFolder, manifest: dict[str, Any]) -> None:
         RunError: the folder is another run's.
     """
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    if folder.create_file(folder.path / FILE, text.encode("utf-8")):
+    if folder.store.create(MANIFEST, text.encode("utf-8")):
         return
-    other = read_manifest(folder.path)
+    other = read_manifest(folder.store)
     mine = manifest | {"slm-lens": manifest["versions"]["slm-lens"]}
     theirs = other | {"slm-lens": other.get("versions", {}).get("slm-lens")}
     differing = [
@@ -79,17 +79,17 @@ def settle_manifest(folder: RunFolder, manifest: dict[str, Any]) -> None:
     ]
     if differing:
         raise RunError(
-            f"run_corpus: {folder.path} was begun with other settings, model or data "
+            f"run_corpus: {folder.url} was begun with other settings, model or data "
             f"({'; '.join(differing[:5])}), expected the same. Name another folder with `out`, or "
             "put back what was changed."
         )
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(store: Store) -> dict[str, Any]:
     """The manifest of a run.
 
     Args:
-        path: the run's folder.
+        store: the run's folder.
 
     Returns:
         Its values.
@@ -98,20 +98,22 @@ def read_manifest(path: Path) -> dict[str, Any]:
         LookupError: there is none.
         RunError: it is damaged, or of another version.
     """
-    file = path / FILE
-    if not file.is_file():
-        raise LookupError(f"open_run: no {FILE} in {path}, expected the folder of a run.")
+    place = f"{store.url}/{MANIFEST}"
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(store.read(MANIFEST))
         found = manifest["schema_version"]
+    except FileNotFoundError:
+        raise LookupError(
+            f"open_run: no {MANIFEST} in {store.url}, expected the folder of a run."
+        ) from None
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise RunError(
-            f"open_run: {file} cannot be read ({error}), expected the manifest of a run. Was it "
+            f"open_run: {place} cannot be read ({error}), expected the manifest of a run. Was it "
             "edited?"
         ) from None
     if found != SCHEMA_VERSION:
         raise RunError(
-            f"open_run: {file} has schema version {found!r}, expected {SCHEMA_VERSION}. Read it "
+            f"open_run: {place} has schema version {found!r}, expected {SCHEMA_VERSION}. Read it "
             "with the version of slm-lens that wrote it."
         )
     return manifest

@@ -3,15 +3,21 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from slm_lens.corpus._duckdb import connect
 from slm_lens.corpus.manifest import read_manifest
-from slm_lens.corpus.tables import ERRORS, ITEMS, TABLES
+from slm_lens.corpus.run_folder import shard_name, shards_of
+from slm_lens.corpus.store import Store, open_store
+from slm_lens.corpus.tables import ERRORS, ITEMS, tables_of
 from slm_lens.errors import RunError
 from slm_lens.lens.word_lens import WordLens
 from slm_lens.model._facts import provenance_from
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,66 +25,102 @@ class CorpusRun:
     """The folder of a run, whether it is finished or not.
 
     Attributes:
-        path: the folder.
+        url: the folder, or its URL.
         manifest: what it was made from, and with.
         shards: the shards that are done.
     """
 
-    path: Path
+    url: str
     manifest: dict[str, Any]
     shards: tuple[int, ...]
+    _store: Store
+
+    @property
+    def kind(self) -> str:
+        """The kind of the run."""
+        return self.manifest["kind"]
+
+    @property
+    def path(self) -> Path:
+        """The folder, of a run on this machine."""
+        return Path(self.url)
+
+    def table(self, name: str) -> pl.LazyFrame:
+        """A table over all shards that are done.
+
+        Args:
+            name: one of the tables of the run's kind, ``errors`` or ``items``.
+
+        Returns:
+            Its rows, in the order of the data; nothing is read before it is asked for.
+
+        Raises:
+            ValueError: a run of this kind has no such table.
+        """
+        known = tables_of(self.kind)
+        if name not in known:
+            raise ValueError(
+                f"CorpusRun: got the table {name!r} of a run of the kind {self.kind!r}, expected "
+                f"one of {known}."
+            )
+        files = self._files(name)
+        if files:
+            return self._store.scan(files)
+        return pl.LazyFrame(schema={"errors": ERRORS, "items": ITEMS}.get(name, {}))
 
     @property
     def words(self) -> pl.LazyFrame:
-        """One row for each item, spoken word and layer; columns as in `WordLens`."""
-        return self._table("words")
+        """Of ``phases``: one row for each item, spoken word and layer; see `WordLens`."""
+        return self.table("words")
 
     @property
     def errors(self) -> pl.LazyFrame:
         """One row for each item that could not be used: where, at which stage, and why."""
-        return self._table("errors")
+        return self.table("errors")
 
     @property
     def items(self) -> pl.LazyFrame:
-        """One row for each item that was read."""
-        return self._table("items")
+        """One row for each item that was used."""
+        return self.table("items")
 
     @property
     def is_complete(self) -> bool:
         """Whether all shards are done."""
         return len(self.shards) == self.manifest["data"]["n_shards"]
 
+    def duckdb(self) -> "DuckDBPyConnection":
+        """The tables as views of DuckDB, for SQL.
+
+        ::
+
+            run.duckdb().sql("select layer, avg(text_mass) from words group by layer").pl()
+
+        Returns:
+            A connection of its own, in memory, with a view for each table that has rows.
+
+        Raises:
+            ImportError: duckdb is not installed.
+        """  # noqa: DOC502 (raised by connect)
+        return connect(self._store, {t: self._files(t) for t in tables_of(self.kind)})
+
     def word_lens(self) -> WordLens:
-        """The word table as `slm_lens.word_lens` gives it, for `measure_phases`.
+        """Of ``phases``: the word table as `slm_lens.word_lens` gives it, for `measure_phases`.
 
         Returns:
             The same rows and facts as in one go.
 
         Raises:
+            ValueError: the run is of another kind.
             RunError: the run is not finished, or no item could be read.
-        """
-        if not self.is_complete:
-            raise RunError(
-                f"open_run: {self.path} has {len(self.shards)} of "
-                f"{self.manifest['data']['n_shards']} shards, expected all of them. Run it again "
-                "to go on, or read `words` as it is."
-            )
-        if not self._files("words"):
-            raise RunError(
-                f"open_run: no item of {self.path} could be read, expected at least one. See "
-                "`errors` for the reasons."
-            )
-        table = self.words.collect()
+        """  # noqa: DOC502 (ValueError is raised by table)
+        table = self._whole("words")
         first = table.filter(layer=0, n_targets_current=0)
         without = self.items.select("words_without_positions").collect().to_series()
-        facts = dict(self.manifest["table"])
-        provenance = provenance_from(facts.pop("provenance"), f"open_run: {self.path}")
         return WordLens(
             table=table,
-            provenance=provenance,
             words_without_tokens=dict(Counter(first["word"].to_list())),
             words_without_positions=dict(Counter(w for said in without for w in said)),
-            **facts,
+            **self._facts(),
         )
 
     def summary(self) -> str:
@@ -99,22 +141,42 @@ class CorpusRun:
             lines += [f"  {n} x {error} at the stage {stage!r}" for (stage, error), n in kinds]
         return "\n".join(lines)
 
-    def _table(self, table: str) -> pl.LazyFrame:
-        files = self._files(table)
-        if files:
-            return pl.scan_parquet(files)
-        return pl.LazyFrame(schema={"errors": ERRORS, "items": ITEMS}.get(table, {}))
+    def _whole(self, name: str) -> pl.DataFrame:
+        """A table of a finished run.
 
-    def _files(self, table: str) -> list[Path]:
-        files = (self.path / table / f"{shard:06d}.parquet" for shard in self.shards)
-        return [f for f in files if f.exists()]
+        Raises:
+            RunError: it is not finished, or no item could be read.
+        """
+        table = self.table(name)
+        if not self.is_complete:
+            raise RunError(
+                f"open_run: {self.url} has {len(self.shards)} of "
+                f"{self.manifest['data']['n_shards']} shards, expected all of them. Run it again "
+                f"to go on, or read `{name}` as it is."
+            )
+        if not self._files(name):
+            raise RunError(
+                f"open_run: no item of {self.url} could be read, expected at least one. See "
+                "`errors` for the reasons."
+            )
+        return table.collect()
+
+    def _facts(self) -> dict[str, Any]:
+        """What the run's results are besides their rows."""
+        facts = dict(self.manifest["table"])
+        place = f"open_run: {self.url}"
+        return facts | {"provenance": provenance_from(facts["provenance"], place)}
+
+    def _files(self, table: str) -> list[str]:
+        there = set(shards_of(self._store.names(table)))
+        return [shard_name(table, shard) for shard in self.shards if shard in there]
 
 
-def open_run(path: str | Path) -> CorpusRun:
+def open_run(url: str | Path) -> CorpusRun:
     """Open the folder of a run.
 
     Args:
-        path: the folder.
+        url: the folder, or a URL that fsspec knows.
 
     Returns:
         Its tables; of a run that is not finished, those of the shards that are done.
@@ -123,7 +185,7 @@ def open_run(path: str | Path) -> CorpusRun:
         LookupError: it is no run.
         RunError: its manifest is damaged, or of another version.
     """  # noqa: DOC502 (raised by read_manifest)
-    path = Path(path)
-    manifest = read_manifest(path)
-    shards = sorted(int(p.stem) for p in (path / TABLES[-1]).glob("[0-9]*.parquet"))
-    return CorpusRun(path, manifest, tuple(shards))
+    store = open_store(url)
+    manifest = read_manifest(store)
+    shards = shards_of(store.names(tables_of(manifest["kind"])[-1]))
+    return CorpusRun(store.url, manifest, tuple(shards), store)

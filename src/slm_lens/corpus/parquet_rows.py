@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from slm_lens.corpus._timings import alignment_of_row, units_of_row
-from slm_lens.corpus.dataset import Item, ItemKey, ReadOptions, inside
+from slm_lens.corpus.dataset import ItemKey, ReadOptions, inside
+from slm_lens.corpus.items import Holds, Item
 from slm_lens.errors import AudioError
 from slm_lens.speech.audio import decode_audio
 
@@ -83,6 +84,8 @@ class ParquetRows:
         LookupError: there is no such file, or it lacks a column.
         ValueError: a file is no Parquet.
     """
+
+    holds: Holds = "clips"
 
     def __init__(self, path: str | Path, options: ReadOptions, columns: ParquetColumns) -> None:
         path = Path(path)

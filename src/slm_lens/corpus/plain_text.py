@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from slm_lens.corpus.dataset import Item, ItemKey, ReadOptions
+from slm_lens.corpus.dataset import ItemKey, ReadOptions
+from slm_lens.corpus.items import Holds, Item
 
 
 class PlainText:
@@ -17,6 +18,7 @@ class PlainText:
         LookupError: there is no such file.
     """
 
+    holds: Holds = "clips"
     has_sound = False
     has_words = False
 

@@ -10,7 +10,6 @@ import io
 import json
 from dataclasses import astuple, dataclass
 from functools import cached_property
-from pathlib import Path
 
 import polars as pl
 
@@ -83,11 +82,12 @@ def fingerprint_of(data: Dataset) -> str:
     return digest.hexdigest()
 
 
-def scan(data: Dataset) -> bytes:
-    """Read keys and words of all items.
+def scan(data: Dataset, *, with_words: bool) -> bytes:
+    """Read keys of all items, and their words if the run needs them.
 
     Args:
         data: the data set.
+        with_words: whether to read words.
 
     Returns:
         The plan as a Parquet file, the same for the same data.
@@ -98,7 +98,7 @@ def scan(data: Dataset) -> bytes:
     rows = []
     for key in data.item_keys():
         try:
-            words = list(data.words(key))
+            words = list(data.words(key)) if with_words else None
         except ITEM_ERRORS:
             words = None
         rows.append((*astuple(key), words))
@@ -109,11 +109,12 @@ def scan(data: Dataset) -> bytes:
     return content.getvalue()
 
 
-def read_plan(path: Path) -> RunPlan:
+def read_plan(content: bytes, place: str) -> RunPlan:
     """A plan that was written before.
 
     Args:
-        path: the file.
+        content: the file.
+        place: where it is, for messages.
 
     Returns:
         The plan.
@@ -122,15 +123,15 @@ def read_plan(path: Path) -> RunPlan:
         RunError: the file is damaged.
     """
     try:
-        table = pl.read_parquet(path)
+        table = pl.read_parquet(content)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise RunError(
-            f"run_corpus: {path} cannot be read ({error}), expected the plan of a run. Start again "
-            "in a new folder."
+            f"run_corpus: {place} cannot be read ({error}), expected the plan of a run. Start "
+            "again in a new folder."
         ) from None
     if dict(table.schema) != _SCHEMA:
         raise RunError(
-            f"run_corpus: {path} has the columns {dict(table.schema)}, expected {_SCHEMA}. It is "
+            f"run_corpus: {place} has the columns {dict(table.schema)}, expected {_SCHEMA}. It is "
             "of another version: start again in a new folder."
         )
     items = table.select(_KEY_SCHEMA.keys())

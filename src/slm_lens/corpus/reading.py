@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from slm_lens.corpus.dataset import ITEM_ERRORS, Dataset, Item, ItemKey, printable
+from slm_lens.corpus.dataset import ITEM_ERRORS, Dataset, ItemKey, printable
+from slm_lens.corpus.items import AnyItem
 from slm_lens.corpus.plan import RunPlan
 from slm_lens.speech.units import UnitTokenizer
 
@@ -39,16 +40,16 @@ class ItemReader:
         data: the data set.
         plan: its items.
         tokenizer: makes units of sound; None for data without sound.
-        n_workers: threads.
+        n_readers: threads.
     """
 
     def __init__(
-        self, data: Dataset, plan: RunPlan, tokenizer: UnitTokenizer | None, n_workers: int
+        self, data: Dataset, plan: RunPlan, tokenizer: UnitTokenizer | None, n_readers: int
     ) -> None:
         self._data, self._plan, self._tokenizer = data, plan, tokenizer
-        self._pool = ThreadPoolExecutor(n_workers, thread_name_prefix="slm-lens-read")
+        self._pool = ThreadPoolExecutor(n_readers, thread_name_prefix="slm-lens-read")
 
-    def begin(self, positions: Iterable[int]) -> list[Future[Item | ItemFailure]]:
+    def begin(self, positions: Iterable[int]) -> list[Future[AnyItem | ItemFailure]]:
         """Start to read items.
 
         Args:
@@ -63,7 +64,7 @@ class ItemReader:
         """Stop reading; what was begun is waited for."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _read(self, position: int) -> Item | ItemFailure:
+    def _read(self, position: int) -> AnyItem | ItemFailure:
         key = self._plan.key(position)
         if self._plan.is_repeated(position):
             reason = f"an earlier item is named {key.name!r} too, expected every name once."
@@ -73,9 +74,9 @@ class ItemReader:
             tokenizer = self._tokenizer
             rate_hz = None if tokenizer is None else tokenizer.sample_rate_hz
             item = self._data.read(key, sample_rate_hz=rate_hz)
-            if item.waveform is not None and tokenizer is not None:
+            if tokenizer is not None:
                 stage = "units"
-                item = replace(item, waveform=None, units=tokenizer.encode(item.waveform))
+                item = item.with_units(tokenizer)
         except ITEM_ERRORS as error:
             return failure_of(position, key, stage, error)
         return item

@@ -8,21 +8,26 @@ out: runs/corpus
 ```
 """
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal
 
 from slm_lens._yaml import read_yaml
+from slm_lens.corpus._typed_entries import typed_entries
 from slm_lens.corpus.dataset import Limits
-from slm_lens.lens.states import Forward
+from slm_lens.corpus.kind_options import (
+    CacheOptions,
+    PatchOptions,
+    PhasesOptions,
+    ScoreOptions,
+    TraceOptions,
+)
+from slm_lens.lens.states import Autocast, Forward
 from slm_lens.speech.alignment_files import Missing, Overlap
-from slm_lens.vocab import WordPolicy
 
-Kind = Literal["phases"]
-DataFormat = Literal["folder", "jsonl_units", "parquet", "text"]
+Kind = Literal["phases", "score", "patch", "trace", "cache"]
+DataFormat = Literal["folder", "jsonl_units", "parquet", "text", "pairs"]
 Dtype = Literal["float32", "bfloat16", "float16", "stored"]
 
 
@@ -40,6 +45,9 @@ class ModelConfig:
         revision: branch, tag or commit on the hub.
         dtype: dtype of the weights; "stored" keeps the one on disk.
         device: where to put the model.
+        device_map: how to share the model out over devices ("auto", "balanced"); instead of
+            `device`.
+        max_memory: memory of each device that may be used, such as ``{"0": "70GiB"}``.
     """
 
     name: str
@@ -51,6 +59,8 @@ class ModelConfig:
     revision: str | None = None
     dtype: Dtype = "float32"
     device: str | None = None
+    device_map: str | None = None
+    max_memory: Mapping[str, int | str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +70,7 @@ class DataConfig:
     Attributes:
         format: "folder" of sound beside word times; "jsonl_units" (slamkit's features, and other
             units that were extracted before); "parquet", which Hugging Face data sets are stored
-            in; "text".
+            in; "text"; "pairs", a table as `slm_lens.read_pairs` takes it.
         path: the file or folder.
         metadata: of "jsonl_units": where the words are.
         frame_rate_hz: of units: frames in a second.
@@ -84,62 +94,124 @@ class DataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Who runs the shards.
+
+    Attributes:
+        name: "local", this process; "ray", a pool of processes that hold a model each, on this
+            machine or a cluster.
+        n_workers: of "ray": how many models.
+        cpus_per_worker: of "ray": cores, and threads of torch, for each.
+        gpus_per_worker: of "ray": GPUs for each; 0.5 lets two share one.
+        address: of "ray": address of a cluster, "auto" for the one that this machine belongs to;
+            None starts Ray on this machine.
+        n_retries: of "ray": how often a worker may be lost before the run gives up.
+    """
+
+    name: Literal["local", "ray"] = "local"
+    n_workers: int = 1
+    cpus_per_worker: int = 1
+    gpus_per_worker: float = 0.0
+    address: str | None = None
+    n_retries: int = 3
+
+    def __post_init__(self) -> None:
+        least = {"n_workers": 1, "cpus_per_worker": 1, "gpus_per_worker": 0, "n_retries": 0}
+        _require_at_least(self, least, "engine")
+        if self.name == "local" and any(getattr(self, f.name) != f.default for f in fields(self)):
+            raise ValueError(
+                "engine: got options of 'ray' for the engine 'local', expected none: it is this "
+                "process. Start the same command several times, or set name: ray."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """A run over a data set.
 
     Attributes:
         model: what is run.
         data: over what.
-        out: folder of the run.
-        kind: what is measured. "phases" fills the word table of `slm_lens.word_lens`.
-        policy: which tokens count as a word; None for the model's own.
-        n_draws: control words for each word and kind of control.
-        seed: seed of the draws.
+        out: folder of the run, or a URL that fsspec knows, such as ``s3://bucket/run``.
+        kind: what is measured: "phases", the word table of `slm_lens.word_lens`; "score",
+            likelihoods of pairs of utterances; "patch" and "trace", `slm_lens.patch_pairs` and
+            `slm_lens.causal_trace` over a table of pairs; "cache", activations.
+        phases, score, patch, trace, cache: options of that kind.
+        seed: seed of whatever is drawn.
         forward: which forward pass gives the states; see `residual_stack`.
-        lens: folder of a tuned lens to read through.
+        autocast: multiply in half precision, with weights and residual stream as they are, of
+            kinds that read the residual stream; None for the weights' own.
         items_per_shard: items whose rows are in one file, and are done again after an interruption.
         tokens_per_batch: tokens in one forward pass, padding included; one item that is longer
             runs alone. Changes numbers by rounding only.
         limits: how much one item may ask for.
-        n_workers: threads that read sound and extract units while the model runs.
+        n_readers: threads that read sound and extract units while the model runs.
+        engine: who runs the shards.
         strict: stop at the first item that cannot be read.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or options are those of another kind.
     """
 
     model: ModelConfig
     data: DataConfig
     out: str
     kind: Kind = "phases"
-    policy: WordPolicy | None = None
-    n_draws: int = 20
+    phases: PhasesOptions | None = None
+    score: ScoreOptions | None = None
+    patch: PatchOptions | None = None
+    trace: TraceOptions | None = None
+    cache: CacheOptions | None = None
     seed: int = 0
     forward: Forward = "auto"
-    lens: str | None = None
+    autocast: Autocast | None = None
     items_per_shard: int = 256
     tokens_per_batch: int = 4096
     limits: Limits = field(default_factory=Limits)
-    n_workers: int = 2
+    n_readers: int = 2
+    engine: EngineConfig = field(default_factory=EngineConfig)
     strict: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("items_per_shard", 1), ("tokens_per_batch", 1), ("n_workers", 1), ("n_draws", 0),
-            ("seed", 0),
-        ):  # fmt: skip
-            if getattr(self, name) < least:
-                raise ValueError(
-                    f"RunConfig: got {name}={getattr(self, name)}, expected at least {least}."
-                )
+        least = {"items_per_shard": 1, "tokens_per_batch": 1, "n_readers": 1, "seed": 0}
+        _require_at_least(self, least, "RunConfig")
+        foreign = [k for k in _OPTIONS if k != self.kind and getattr(self, k) is not None]
+        if foreign:
+            raise ValueError(
+                f"RunConfig: got options of {foreign} for a run of the kind {self.kind!r}, "
+                f"expected those of {self.kind!r} alone. Leave them out."
+            )
+        if self.autocast is not None and self.kind in ("patch", "trace"):
+            raise ValueError(
+                f"RunConfig: got autocast={self.autocast!r} for the kind {self.kind!r}, expected "
+                "none: patched runs are resumed exactly, in the weights' own dtype. Set "
+                "model.dtype."
+            )
+
+    @property
+    def options(self) -> Any:
+        """Options of the run's kind."""
+        given = getattr(self, self.kind)
+        return _OPTIONS[self.kind]() if given is None else given
 
     def what_rows_depend_on(self) -> dict[str, Any]:
-        """Everything but where the rows are put, and by how many threads.
+        """Everything but where the rows are put, and by how many threads and processes.
 
         Returns:
             Plain values.
         """
-        return {k: v for k, v in asdict(self).items() if k not in ("out", "n_workers", "strict")}
+        left_out = ("out", "n_readers", "engine", "strict", *_OPTIONS)
+        rest = {k: v for k, v in asdict(self).items() if k not in left_out}
+        return rest | {"options": asdict(self.options)}
+
+
+_OPTIONS: dict[str, Any] = {
+    "phases": PhasesOptions,
+    "score": ScoreOptions,
+    "patch": PatchOptions,
+    "trace": TraceOptions,
+    "cache": CacheOptions,
+}
 
 
 def read_run_config(path: str | Path, changes: Mapping[str, Any] | None = None) -> RunConfig:
@@ -147,8 +219,8 @@ def read_run_config(path: str | Path, changes: Mapping[str, Any] | None = None) 
 
     Args:
         path: the file.
-        changes: entries that take the place of the file's; those of ``model``, ``data`` and
-            ``limits`` one by one.
+        changes: entries that take the place of the file's; those of an entry that has entries
+            itself, such as ``model``, one by one.
 
     Returns:
         What it says.
@@ -197,70 +269,12 @@ def run_config(
             entries[name] = {**(inner or {}), **value}
         else:
             entries[name] = value
-    return _made(RunConfig, entries, where, "")
+    return typed_entries(RunConfig, entries, where)
 
 
-def _made(kind: Any, entries: object, where: str, at: str) -> Any:
-    """An instance of a configuration class.
-
-    Raises:
-        ValueError: an entry is unknown, absent, or of the wrong type.
-    """
-    if not isinstance(entries, dict):
-        raise ValueError(f"{where}: {at or 'it'} holds {_shown(entries)}, expected entries.")
-    known = {f.name: f for f in fields(kind)}
-    unknown = [str(n)[:60] for n in entries if n not in known]
-    needed = (MISSING, MISSING)
-    lacking = [
-        n for n, f in known.items() if (f.default, f.default_factory) == needed and n not in entries
-    ]
-    if unknown or lacking:
-        near = [m for n in unknown for m in difflib.get_close_matches(n, known, 1)]
-        raise ValueError(
-            f"{where}: {at or 'the file'} has the unknown entries {unknown[:8]} and lacks "
-            f"{lacking}, expected entries of {list(known)}."
-            + (f" Is {near} meant?" if near else "")
-        )
-    values = {}
-    for name, value in entries.items():
-        place = f"{at}.{name}" if at else str(name)
-        if hasattr(known[name].type, "__dataclass_fields__"):
-            values[name] = _made(known[name].type, value, where, place)
-        else:
-            values[name] = _fitting(value, known[name].type, where, place)
-    try:
-        return kind(**values)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-
-
-def _fitting(value: object, wanted: Any, where: str, place: str) -> Any:
-    """A value of the wanted type; whole numbers do as fractions.
-
-    Raises:
-        ValueError: it is of another type, or none of the values that the entry may have.
-    """
-    options = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
-    for option in options:
-        if get_origin(option) is Literal:
-            if isinstance(value, str) and value in get_args(option):
-                return value
-        elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        elif isinstance(value, option) and (option is bool or not isinstance(value, bool)):
-            return value
-    names = [_named(o) for o in options]
-    raise ValueError(
-        f"{where}: {place} is {_shown(value)}, expected {' or '.join(names)}. Quote a text that "
-        "YAML takes for a number."
-    )
-
-
-def _named(option: Any) -> str:
-    if get_origin(option) is Literal:
-        return f"one of {get_args(option)}"
-    return "nothing" if option is NoneType else option.__name__
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:80] if isinstance(value, str | float | bool) else type(value).__name__
+def _require_at_least(config: Any, least: Mapping[str, int], where: str) -> None:
+    for name, value in least.items():
+        if not getattr(config, name) >= value:
+            raise ValueError(
+                f"{where}: got {name}={getattr(config, name)}, expected at least {value}."
+            )

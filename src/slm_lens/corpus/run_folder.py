@@ -3,71 +3,70 @@
 ```text
 manifest.json            config, versions, model, vocabulary, seeds, data
 plan.parquet             items and their words, in order
-words/000000.parquet     one row for each item, spoken word and layer
-errors/000000.parquet    one row for each item that could not be read
-items/000000.parquet     one row for each item that was read; written last
-leases/, log.txt
+words/000000.parquet     a shard of the kind's table (here of `phases`)
+errors/000000.parquet    one row for each item that could not be used
+items/000000.parquet     one row for each item that was used; written last
+leases/, log*.txt
 ```
 
 A shard is done when its file of ``items`` is there.
 """
 
-import errno
 import io
 import json
 import os
+import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pyarrow.parquet as pq
+from safetensors.torch import save
+from torch import Tensor
 
-from slm_lens.corpus.leases import Leases, is_alive
-from slm_lens.corpus.tables import SCHEMA_VERSION, TABLES
+from slm_lens.corpus.leases import Leases
+from slm_lens.corpus.store import LocalStore, open_store
+from slm_lens.corpus.tables import ACTIVATIONS, COMMON, OF_KIND, SCHEMA_VERSION, tables_of
 from slm_lens.errors import RunError
 
-_LAST = TABLES[-1]
-_OWN = {"manifest.json", "plan.parquet", "leases", "log.txt", *TABLES}
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+MANIFEST, PLAN = "manifest.json", "plan.parquet"
+_TABLES = {*COMMON, *(t for tables in OF_KIND.values() for t in tables), ACTIVATIONS}
+_OWN = {MANIFEST, PLAN, "leases", *_TABLES}
+
+Content = pl.DataFrame | Mapping[str, Tensor]
+"""What a shard has of a table: rows; of activations, tensors by hook."""
 
 
 class RunFolder:
     """Reads and writes the folder.
 
     Args:
-        path: made if needed.
+        url: a folder, made if needed, or a URL that fsspec knows.
+        kind: the kind of the run.
 
     Raises:
         RunError: the folder holds something else.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        foreign = sorted(
-            p.name for p in self.path.iterdir() if p.name not in _OWN and ".part" not in p.name
-        )
+    def __init__(self, url: str | Path, kind: str) -> None:
+        self.store = open_store(url)
+        self._tables = tables_of(kind)
+        foreign = [n for n in self.store.names() if not _is_own(n)]
         if foreign:
             raise RunError(
-                f"run_corpus: {self.path} holds {foreign[:6]}, expected an empty folder or that "
+                f"run_corpus: {self.url} holds {foreign[:6]}, expected an empty folder or that "
                 "of a run. Name another folder."
             )
-        self.leases = Leases(self.path / "leases")
+        self.leases = Leases(self.store)
+        mine = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        self._log = "log.txt" if isinstance(self.store, LocalStore) else f"log-{mine}.txt"
 
-    def shard_path(self, table: str, shard: int) -> Path:
-        """File of one shard of a table.
-
-        Args:
-            table: one of `TABLES`.
-            shard: which shard.
-
-        Returns:
-            The path.
-        """
-        return self.path / table / f"{shard:06d}.parquet"
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self.store.url
 
     def is_done(self, shard: int) -> bool:
         """Whether a shard is there in full.
@@ -78,74 +77,35 @@ class RunFolder:
         Returns:
             True or False.
         """
-        return self.shard_path(_LAST, shard).exists()
+        return self.store.exists(shard_name(self._tables[-1], shard))
 
-    def take(self, shard: int) -> bool:
-        """Take a shard, unless a living process has it.
-
-        Args:
-            shard: which one.
+    def shards_done(self) -> set[int]:
+        """Which shards are there in full.
 
         Returns:
-            Whether it is this process's now.
+            Their numbers.
+        """
+        return set(shards_of(self.store.names(self._tables[-1])))
 
-        Raises:
-            RunError: the disk is full.
-        """  # noqa: DOC502 (raised by _told)
-        with self._told(self.path / "leases"):
-            return self.leases.take(shard)
-
-    def write_shard(self, shard: int, tables: Mapping[str, pl.DataFrame]) -> None:
+    def write_shard(self, shard: int, contents: Mapping[str, Content]) -> None:
         """Write the tables of a shard; the one that says that it is done comes last.
 
         Args:
             shard: which shard, leased by this process.
-            tables: its rows; a table without rows has no file, but for the last.
+            contents: its rows; a table without rows has no file, but for the last.
 
         Raises:
             RunError: the disk is full.
-        """  # noqa: DOC502 (raised by write_file)
-        for table in TABLES:
-            rows, path = tables.get(table), self.shard_path(table, shard)
-            path.parent.mkdir(exist_ok=True)
-            self._remove_left_over(path)
-            if rows is not None and (len(rows) or table == _LAST):
-                self.write_file(path, _parquet(rows, table, shard))
-            elif path.exists():
-                path.unlink()
-
-    def write_file(self, path: Path, content: bytes) -> None:
-        """Put a file in its place when it is on the disk.
-
-        Args:
-            path: where.
-            content: all of it.
-
-        Raises:
-            RunError: the disk is full.
-        """  # noqa: DOC502 (raised by _told)
-        with self._told(path), self._written(path, content) as part:
-            part.replace(path)
-
-    def create_file(self, path: Path, content: bytes) -> bool:
-        """The same for a file that is not to be replaced.
-
-        Args:
-            path: where.
-            content: all of it.
-
-        Returns:
-            False if it is there already.
-
-        Raises:
-            RunError: the disk is full.
-        """  # noqa: DOC502 (raised by _told)
-        with self._told(path), self._written(path, content) as part:
-            try:
-                os.link(part, path)
-            except FileExistsError:
-                return False
-        return True
+        """  # noqa: DOC502 (raised by the store)
+        for table in (ACTIVATIONS, *self._tables):
+            content = contents.get(table)
+            name = shard_name(table, shard)
+            if isinstance(content, Mapping):
+                self.store.write(name, save(dict(content)))
+            elif content is not None and (len(content) or table == self._tables[-1]):
+                self.store.write(name, _parquet(content, table, shard))
+            elif self.store.exists(name):  # of a process that read the data when they were whole
+                self.store.remove(name)
 
     def log(self, **facts: Any) -> None:
         """Add a line to the log: several processes may.
@@ -155,49 +115,43 @@ class RunFolder:
 
         Raises:
             RunError: the disk is full.
-        """  # noqa: DOC502 (raised by _told)
+        """  # noqa: DOC502 (raised by the store)
         facts = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "host": socket.gethostname(),
             "pid": os.getpid(),
         } | facts
-        line = (json.dumps(facts, ensure_ascii=False) + "\n").encode()
-        path = self.path / "log.txt"
-        with self._told(path), path.open("ab", buffering=0) as file:
-            file.write(line)
+        self.store.append(self._log, (json.dumps(facts, ensure_ascii=False) + "\n").encode())
 
-    @contextmanager
-    def _written(self, path: Path, content: bytes) -> Iterator[Path]:
-        part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            yield part
-            _sync_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
 
-    @contextmanager
-    def _told(self, path: Path) -> Iterator[None]:
-        """Says in our words that the disk is full."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise RunError(
-                f"run_corpus: {path} could not be written ({error.strerror}), expected room for "
-                "it. All shards that are done are kept: make room, and run the same command again."
-            ) from None
+def shard_name(table: str, shard: int) -> str:
+    """File of one shard of a table.
 
-    @staticmethod
-    def _remove_left_over(path: Path) -> None:
-        """Temporary files of this shard whose process was killed."""
-        for part in path.parent.glob(f".{path.stem}.*.part{path.suffix}"):
-            pid = part.name.split(".")[2]
-            if not pid.isdigit() or not is_alive(int(pid)):
-                part.unlink(missing_ok=True)
+    Args:
+        table: which table, or `ACTIVATIONS`.
+        shard: which shard.
+
+    Returns:
+        Its name in the store.
+    """
+    ending = "safetensors" if table == ACTIVATIONS else "parquet"
+    return f"{table}/{shard:06d}.{ending}"
+
+
+def shards_of(names: list[str]) -> list[int]:
+    """Numbers of the shards that have a file.
+
+    Args:
+        names: names in a table's folder; those of files that are being written are passed over.
+
+    Returns:
+        The numbers.
+    """
+    return sorted(int(n.partition(".")[0]) for n in names if n[:1].isdigit() and ".part" not in n)
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN or ".part" in name or (name.startswith("log") and name.endswith(".txt"))
 
 
 def _parquet(rows: pl.DataFrame, table: str, shard: int) -> bytes:
@@ -208,12 +162,3 @@ def _parquet(rows: pl.DataFrame, table: str, shard: int) -> bytes:
     content = io.BytesIO()
     pq.write_table(arrow, content, compression="zstd")
     return content.getvalue()
-
-
-def _sync_folder(folder: Path) -> None:
-    """A name survives a loss of power when its folder is on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

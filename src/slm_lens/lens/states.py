@@ -22,6 +22,7 @@ from slm_lens.model.plain_forward import PlainForward
 from slm_lens.model.provenance import Provenance
 
 Forward = Literal["auto", "fast", "hooked"]
+Autocast = Literal["bfloat16", "float16"]
 ForwardUsed = Literal["fast", "hooked"]
 
 _N_CHECKED_POSITIONS = 4
@@ -92,17 +93,21 @@ def choose_forward(model: LensModel, forward: Forward, caller: str) -> ForwardUs
     return "fast" if reason is None else "hooked"
 
 
-def provenance_of(model: SpeechTextModel, used: ForwardUsed) -> Provenance:
+def provenance_of(
+    model: SpeechTextModel, used: ForwardUsed, autocast: Autocast | None = None
+) -> Provenance:
     """What numbers depend on that come from this forward pass.
 
     Args:
         model: the model.
         used: the forward pass that runs.
+        autocast: dtype that blocks multiply in; None for the weights' own.
 
     Returns:
         The model's provenance with the attention kernel that runs.
     """
-    return replace(model.provenance, attention=attention_of(model, used), forward=used)
+    attention = attention_of(model, used)
+    return replace(model.provenance, attention=attention, forward=used, autocast=autocast)
 
 
 def attention_of(model: LensModel, used: ForwardUsed) -> str:
@@ -128,6 +133,7 @@ def stack_and_check(
     attention_mask: Bool[Tensor, "batch pos"] | None,
     *,
     forward: ForwardUsed,
+    autocast: Autocast | None = None,
 ) -> Float[Tensor, "layer batch pos d_model"]:
     """`residual_stack` with a lens that is already there, and a forward pass that can run.
 
@@ -137,6 +143,8 @@ def stack_and_check(
         tokens: token ids, padded on the right.
         attention_mask: True where a token is real; None when all are.
         forward: as `choose_forward` gives it.
+        autocast: dtype that blocks multiply in (`torch.autocast`); None for the weights' own. The
+            residual stream keeps the weights' dtype, and is read in float32 all the same.
 
     Returns:
         The residual stack.
@@ -152,7 +160,8 @@ def stack_and_check(
         checked = checked[:0]  # nothing acts on a plain model but its weights
     device = torch.device(model.cfg.device)
     given = tokens.to(device), mask.long().to(device), checked.to(device)
-    with ONE_AT_A_TIME:
+    half = None if autocast is None else getattr(torch, autocast)
+    with ONE_AT_A_TIME, torch.autocast(device.type, half, enabled=half is not None):
         run = _plain_forward(model).run if forward == "fast" else partial(_hooked, model)
         stack, logits = run(*given)
     if len(checked):

@@ -9,7 +9,7 @@ from torch import Tensor
 from slm_lens.lens._read_words import WordReader, WordReadout
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import SpeechTextModel
-from slm_lens.lens.states import ForwardUsed, provenance_of, stack_and_check
+from slm_lens.lens.states import Autocast, ForwardUsed, provenance_of, stack_and_check
 from slm_lens.lens.targets import TargetPlan, WordTargets
 from slm_lens.lens.tuned_lens import TunedLens
 from slm_lens.model.provenance import Provenance
@@ -25,6 +25,7 @@ class UtteranceReader:
         n_draws: control words for each word and kind of control, as in the plan.
         forward: the forward pass that gives the states.
         lens: what to read through; None for the logit lens.
+        autocast: dtype that blocks multiply in; None for the weights' own.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class UtteranceReader:
         n_draws: int,
         forward: ForwardUsed,
         lens: TunedLens | None,
+        autocast: Autocast | None = None,
     ) -> None:
         self._model, self._plan, self._lens = model, plan, lens
+        self._autocast: Autocast | None = autocast
         self._forward: ForwardUsed = forward
         self._reader = WordReader(model.vocab, LogitLens(model), n_draws)
 
@@ -90,7 +93,7 @@ class UtteranceReader:
         Returns:
             The model's provenance, with the forward pass and the kernel that ran.
         """
-        used = provenance_of(self._model, self._forward)
+        used = provenance_of(self._model, self._forward, self._autocast)
         return replace(used, kernel=readouts[0].kernel)
 
     def _states(self, utterances: list[Utterance]) -> Float[Tensor, "layer batch pos d_model"]:
@@ -99,4 +102,11 @@ class UtteranceReader:
         real = torch.nn.utils.rnn.pad_sequence(
             [torch.ones_like(r, dtype=torch.bool) for r in rows], batch_first=True
         )
-        return stack_and_check(self._model, self._reader.lens, tokens, real, forward=self._forward)
+        return stack_and_check(
+            self._model,
+            self._reader.lens,
+            tokens,
+            real,
+            forward=self._forward,
+            autocast=self._autocast,
+        )

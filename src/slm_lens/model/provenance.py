@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
-NUMERIC = ("dtype", "attention", "forward", "compatibility_mode", "weights_processed", "hooks")
+NUMERIC = (
+    "dtype",
+    "autocast",
+    "attention",
+    "forward",
+    "compatibility_mode",
+    "weights_processed",
+    "hooks",
+)
 """Fields that change the numbers of one and the same model."""
 
 
@@ -29,6 +37,7 @@ class Provenance:
         kernel: what read the states over the vocabulary, as `Readout.kernel` has it: "tiled", or
             "triton" on CUDA. It changes numbers by the rounding of products at most.
         hooks: hook points that had hooks on them, which act in the hooked forward.
+        autocast: dtype that the blocks multiplied in, where that is not the weights' own.
     """
 
     name: str
@@ -43,6 +52,7 @@ class Provenance:
     forward: Literal["fast", "hooked"] = "hooked"
     kernel: Literal["tiled", "triton"] = "tiled"
     hooks: tuple[str, ...] = ()
+    autocast: str | None = None
 
     @property
     def model_and_family(self) -> str:
@@ -60,7 +70,7 @@ class Provenance:
         parts = [
             self.family,
             self.architecture,
-            self.dtype,
+            self.dtype if self.autocast is None else f"{self.dtype} (autocast {self.autocast})",
             f"{self.attention} attention",
             f"{self.forward} forward",
             "no adapter" if self.adapter is None else f"adapter {self.adapter}",

@@ -121,7 +121,7 @@ def _config(folder, out, **changes):
         "model": {"name": "organism"},
         "data": {"format": "folder", "path": str(folder)},
         "out": str(out),
-        "n_draws": 2,
+        "phases": {"n_draws": 2},
         **changes,
     }
     return run_config(entries)

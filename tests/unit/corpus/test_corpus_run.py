@@ -1,7 +1,6 @@
 """A run over a corpus: the numbers of one go, whatever the shards; its folder and tables."""
 
 import json
-import os
 import re
 import threading
 import time
@@ -23,6 +22,7 @@ from slm_lens.corpus.open_run import open_run
 from slm_lens.corpus.run import run_corpus
 from slm_lens.corpus.run_config import run_config
 from slm_lens.corpus.run_folder import RunFolder
+from slm_lens.corpus.store import LocalStore, full_disk_told
 from slm_lens.errors import RunError
 from slm_lens.lens.word_lens import WordLens, word_lens
 from slm_lens.phases.measure import measure_phases
@@ -66,10 +66,9 @@ def config_of(data, out, **changes):
         "model": {"name": "tiny"},
         "data": {"format": "jsonl_units", "path": str(data), "frame_rate_hz": RATE_HZ},
         "out": str(out),
-        "n_draws": 3,
+        "phases": {"n_draws": 3, "policy": "first_piece"},
         "items_per_shard": 5,
         "tokens_per_batch": 60,
-        "policy": "first_piece",
     }
     return run_config(entries, changes)
 
@@ -158,21 +157,19 @@ def test_the_folder_has_what_the_docs_say(run, tiny_model):
         "leases",
         "words",
         "items",
-        "errors",
-    }
+    }  # no item is broken
     assert not list((run.path / "leases").iterdir())
-    assert not list((run.path / "errors").iterdir())
     assert [p.name for p in sorted((run.path / "words").iterdir())] == [
         f"{i:06d}.parquet" for i in range(5)
     ]
     about = pq.read_schema(run.path / "words" / "000003.parquet").metadata
-    assert (about[b"slm_lens.schema"], about[b"slm_lens.shard"]) == (b"1", b"3")
+    assert (about[b"slm_lens.schema"], about[b"slm_lens.shard"]) == (b"2", b"3")
     manifest = run.manifest
     assert manifest["data"]["n_items"] == N_ITEMS
     assert manifest["vocabulary"] == json.loads(json.dumps(vocabulary(tiny_model.vocab)))
     covered = sum(b - a + 1 for a, b in manifest["vocabulary"]["text"])
     assert covered == len(tiny_model.vocab.text)
-    assert manifest["seeds"] == {"control draws": 0}
+    assert manifest["seeds"] == {"draws": 0}
     assert {"torch", "slm-lens", "python"} <= manifest["versions"].keys()
     assert len(manifest["model"]["hash"]) == 32
     log = [json.loads(x) for x in (run.path / "log.txt").read_text().splitlines()]
@@ -205,7 +202,7 @@ def test_only_missing_shards_are_done_again(tiny_model, data, tmp_path):
     [
         ({"seed": 1}, r"rows_depend_on\.seed: 1 instead of 0"),
         ({"items_per_shard": 6}, r"items_per_shard: 6 instead of 5"),
-        ({"policy": "prefixes"}, r"policy: 'prefixes' instead of 'first_piece'"),
+        ({"phases": {"policy": "prefixes"}}, r"policy: 'prefixes' instead of 'first_piece'"),
     ],
 )
 def test_another_config_is_refused(tiny_model, data, run, change, message):
@@ -214,7 +211,7 @@ def test_another_config_is_refused(tiny_model, data, run, change, message):
 
 
 def test_what_rows_do_not_depend_on_may_change(tiny_model, data, run):
-    run_corpus(config_of(data, run.path, n_workers=5, strict=True), model=tiny_model)
+    run_corpus(config_of(data, run.path, n_readers=5, strict=True), model=tiny_model)
 
 
 def test_another_model_is_refused(own_model, data, run):
@@ -243,7 +240,9 @@ def test_data_and_kind_have_to_fit(tiny_model, tmp_path):
     write_items(data, n=1)
     with pytest.raises(ValueError, match="got one item with n_draws=3"):
         run_corpus(config_of(data, tmp_path / "one"), model=tiny_model)
-    assert run_corpus(config_of(data, tmp_path / "one", n_draws=0), model=tiny_model).is_complete
+    assert run_corpus(
+        config_of(data, tmp_path / "one", phases={"n_draws": 0}), model=tiny_model
+    ).is_complete
     data.write_text("\n")
     with pytest.raises(RunError, match="the data have no item"):
         run_corpus(config_of(data, tmp_path / "none"), model=tiny_model)
@@ -307,53 +306,59 @@ def test_a_damaged_plan_is_told(tiny_model, data, tmp_path):
 
 
 def test_a_full_disk_is_told_and_other_errors_are_not_hidden(tmp_path):
-    folder = RunFolder(tmp_path)
     full = Path("/dev/full")
     with (
         pytest.raises(RunError, match=r"/dev/full could not be written \(No space left"),
-        folder._told(full),
+        full_disk_told("/dev/full"),
         full.open("wb", buffering=0) as file,
     ):
         file.write(b"x")
+    folder = RunFolder(tmp_path, "phases")
     folder.log(a=1)
     with pytest.raises(NotADirectoryError):
-        folder.write_file(tmp_path / "log.txt" / "x", b"")
+        folder.store.append("log.txt/x", b"")
 
 
-def test_leases(tmp_path, monkeypatch):
-    mine, path = Leases(tmp_path), tmp_path / "000007.lease"
+def test_leases(tmp_path):
+    mine, path = Leases(LocalStore(tmp_path)), tmp_path / "leases" / "000007.lease"
     assert mine.take(7)
     assert not mine.take(7)  # this process is alive
     mine.touch(7)
+    about = json.loads(path.read_bytes())
     mine.give_back(7)
     assert not path.exists()
-    mine.touch(7)  # nothing there
-    about = json.loads(mine._text())
-    for stale in (about | {"pid": 2**22 + 1}, about | {"started": "1"}, {"half": "written"}):
+    mine.give_back(7)  # nothing there
+    for stale in (about | {"pid": 2**22 + 1}, about | {"started": "1"}, {"half": "written"}, []):
         path.write_text(json.dumps(stale))
         assert mine.take(7)
         mine.give_back(7)
     path.write_text(json.dumps(about | {"host": "elsewhere"}))
     assert not mine.take(7)
+    mine.give_back(7)  # it is not ours to give
+    assert path.exists()
+    assert mine.take(7, anyway=True)
     past = time.time() - leases_module.STALE_AFTER_S - 1
-    os.utime(path, (past, past))
+    path.write_text(json.dumps(about | {"host": "elsewhere", "touched_s": past}))
     assert mine.take(7)
-    # A lease that another process took over first is put back.
-    path.write_text("stale")
-    real = leases_module._content
-    alive = json.dumps(about | {"pid": os.getppid()})
-    monkeypatch.setattr(leases_module, "_content", lambda p: "stale" if p == path else real(p))
-    path.write_text(alive)
-    assert not mine.take(7)
-    assert path.read_text() == alive
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_a_lease_says_that_it_is_held_still(tmp_path, monkeypatch):
+    mine, path = Leases(LocalStore(tmp_path)), tmp_path / "leases" / "000001.lease"
+    mine.take(1)
+    taken = json.loads(path.read_bytes())["touched_s"]
+    mine.touch(1)
+    assert json.loads(path.read_bytes())["touched_s"] == taken  # not more often than needed
+    monkeypatch.setattr(leases_module, "_TOUCHED_EVERY_S", 0.0)
+    mine.touch(1)
+    assert json.loads(path.read_bytes())["touched_s"] > taken
 
 
 def test_a_shard_that_another_process_holds_is_waited_for(tiny_model, data, tmp_path):
     config = config_of(data, tmp_path)
     whole = run_corpus(config, model=tiny_model).words.collect()
     (tmp_path / "items" / "000001.parquet").rename(tmp_path / "items" / "kept.part")
-    other = Leases(tmp_path / "leases")
+    other = Leases(LocalStore(tmp_path))
     assert other.take(1)
 
     def finish():
@@ -363,7 +368,7 @@ def test_a_shard_that_another_process_holds_is_waited_for(tiny_model, data, tmp_
 
     thread = threading.Thread(target=finish)
     thread.start()
-    again = run_corpus(replace(config, n_workers=1), model=tiny_model)
+    again = run_corpus(replace(config, n_readers=1), model=tiny_model)
     thread.join()
     assert again.words.collect().equals(whole)
     assert len((tmp_path / "log.txt").read_text().splitlines()) == 5  # it was not done again

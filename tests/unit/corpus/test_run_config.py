@@ -11,7 +11,7 @@ kind: phases
 model: {name: organism, dtype: bfloat16}
 data: {format: folder, path: held-out}
 out: runs/x
-n_draws: 7
+phases: {n_draws: 7}
 limits: {max_clip_s: 30}
 """
 
@@ -24,29 +24,49 @@ def written(tmp_path, text):
 
 def test_a_file_and_flags_that_take_its_place(tmp_path):
     config = read_run_config(written(tmp_path, WHOLE))
-    assert (config.kind, config.n_draws, config.strict) == ("phases", 7, False)
+    assert (config.kind, config.options.n_draws, config.strict) == ("phases", 7, False)
     assert (config.model.name, config.model.dtype) == ("organism", "bfloat16")
     assert config.limits.max_clip_s == 30.0
-    changes = {"model": {"name": "other"}, "n_draws": 1, "limits": {"max_words": 5}}
+    changes = {"model": {"name": "other"}, "phases": {"n_draws": 1}, "limits": {"max_words": 5}}
     changed = read_run_config(tmp_path / "run.yaml", changes)
-    assert (changed.model.name, changed.model.dtype, changed.n_draws) == ("other", "bfloat16", 1)
+    assert (changed.model.name, changed.model.dtype, changed.options.n_draws) == (
+        "other",
+        "bfloat16",
+        1,
+    )
     assert (changed.limits.max_clip_s, changed.limits.max_words) == (30.0, 5)
-    assert {"out", "strict", "n_workers"}.isdisjoint(config.what_rows_depend_on())
+    assert {"out", "strict", "n_readers"}.isdisjoint(config.what_rows_depend_on())
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (WHOLE + "n_darws: 3", r"unknown entries \['n_darws'\].*Is \['n_draws'\] meant"),
-        (WHOLE + "n_draws: 3", r"\['n_draws'\] stand twice"),
+        (WHOLE + "sede: 3", r"unknown entries \['sede'\].*Is \['seed'\] meant"),
+        (WHOLE + "kind: phases", r"\['kind'\] stand twice"),
         (WHOLE + "seed: -1", "got seed=-1, expected at least 0"),
         (WHOLE + "items_per_shard: 0", "got items_per_shard=0"),
         (WHOLE + "strict: 1", "strict is int, expected bool"),
-        (WHOLE + "policy: any", r"policy is 'any', expected one of \('whole_word'"),
-        (WHOLE + "lens: 3", "lens is int, expected str or nothing"),
+        (
+            WHOLE.replace("n_draws: 7", "policy: any"),
+            r"phases\.policy is 'any', expected one of \('who",
+        ),
+        (WHOLE.replace("n_draws: 7", "lens: 3"), r"phases\.lens is int, expected str or nothing"),
+        (WHOLE.replace("n_draws: 7", "n_draws: -1"), "phases: got n_draws=-1"),
+        (WHOLE + "score: {within: text}", r"got options of \['score'\] for a run of the kind"),
+        (WHOLE + "engine: {n_workers: 2}", "got options of 'ray' for the engine 'local'"),
+        (WHOLE + "engine: {name: ray, n_workers: 0}", "engine: got n_workers=0, expected at least"),
+        (WHOLE + "cache: {hooks: blocks}", "hooks is 'blocks', expected a list, each str"),
+        (WHOLE + "cache: {hooks: [1]}", r"hooks\[0\] is int, expected str"),
+        (WHOLE + "trace: {sigma: {sound: 1}}", r"trace\.sigma is 'sound', expected one of"),
+        (
+            WHOLE.replace("phases", "patch", 1).replace(
+                "phases: {n_draws: 7}", "autocast: float16"
+            ),
+            "got autocast='float16' for the kind 'patch'",
+        ),
         (WHOLE.replace("30", "-3"), "max_clip_s=-3"),
         (WHOLE.replace("bfloat16", "float8"), r"model\.dtype is 'float8'"),
-        (WHOLE.replace("phases", "patching"), "kind is 'patching'"),
+        (WHOLE.replace("phases", "patching", 1), "kind is 'patching'"),
         ("model: 3\ndata: 4\nout: x", "model holds int, expected entries"),
         ("out: x", r"lacks \['model', 'data'\]"),
         ("[1, 2]", "got a list, expected entries"),
