@@ -20,6 +20,7 @@ difference.
 from slm_lens._console import step_progress
 from slm_lens.corpus.dataset import Dataset
 from slm_lens.corpus.engines.local import run_here
+from slm_lens.corpus.engines.ray_pool import run_with_ray
 from slm_lens.corpus.open_run import CorpusRun, open_run
 from slm_lens.corpus.run_config import RunConfig
 from slm_lens.corpus.session import RunSession
@@ -55,6 +56,14 @@ def run_corpus(
         AttributeError: the data have sound, and the model no unit tokenizer.
         ImportError: a package for the engine or the output is not installed.
     """  # noqa: DOC502 (raised by the parts)
+    if config.engine.name == "ray":
+        if model is not None or data is not None:
+            raise ValueError(
+                "run_corpus: got a model or data in memory for the engine 'ray', expected neither: "
+                "each worker loads what the config names. Take the engine 'local'."
+            )
+        run_with_ray(config, progress=progress)
+        return open_run(config.out)
     session = RunSession(config, model, data)
     try:
         with step_progress("items", len(session.plan.items), shown=progress) as show:

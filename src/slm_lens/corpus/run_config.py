@@ -181,6 +181,12 @@ class RunConfig:
                 f"RunConfig: got options of {foreign} for a run of the kind {self.kind!r}, "
                 f"expected those of {self.kind!r} alone. Leave them out."
             )
+        if self.engine.gpus_per_worker and not (self.model.device or self.model.device_map):
+            raise ValueError(
+                f"RunConfig: got gpus_per_worker={self.engine.gpus_per_worker:g} and no "
+                "model.device, expected one: the model would run on the CPU. Set model.device: "
+                "cuda."
+            )
         if self.autocast is not None and self.kind in ("patch", "trace"):
             raise ValueError(
                 f"RunConfig: got autocast={self.autocast!r} for the kind {self.kind!r}, expected "

@@ -89,12 +89,17 @@ class ShardRunner:
         )
         return len(ready) + len(failures)
 
-    def cancel(self) -> None:
-        """Read no further."""
-        for futures in self._begun.values():
-            for future in futures:
+    def begin_only(self, shards: Sequence[int]) -> None:
+        """Start to read some shards, and read no further in all others.
+
+        Args:
+            shards: which ones, the next one first.
+        """
+        for shard in self._begun.keys() - set(shards):
+            for future in self._begun.pop(shard):
                 future.cancel()
-        self._begun.clear()
+        for shard in shards:
+            self.begin(shard)
 
     def _ready(
         self, shard: int, futures: _Futures

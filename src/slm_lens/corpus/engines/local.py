@@ -57,7 +57,7 @@ class _Worker:
                 else:
                     return
         finally:
-            self._runner.cancel()
+            self._runner.begin_only([])
             for shard in self._held:
                 leases.give_back(shard)
 
