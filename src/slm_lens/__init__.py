@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slm_lens import _pictured
 
 if TYPE_CHECKING:
+    from slm_lens.corpus.cached_activations import CachedActivations
     from slm_lens.corpus.dataset import Dataset, ItemKey, Limits
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.corpus.items import Item, PairItem, TrialItem
@@ -184,6 +185,7 @@ _MODULE_OF = {
     "AlignmentError": "errors",
     "AudioError": "errors",
     "CacheOptions": "corpus.kind_options",
+    "CachedActivations": "corpus.cached_activations",
     "Change": "interventions.changing",
     "Chart": "views.chart",
     "ChatSpec": "families.vocab_spec",
@@ -399,6 +401,7 @@ __all__ = [
     "AlignmentError",
     "AudioError",
     "CacheOptions",
+    "CachedActivations",
     "Change",
     "Chart",
     "ChatSpec",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from slm_lens.corpus._duckdb import connect
+from slm_lens.corpus.cached_activations import CachedActivations
 from slm_lens.corpus.manifest import read_manifest
 from slm_lens.corpus.run_folder import shard_name, shards_of
 from slm_lens.corpus.store import Store, open_store
@@ -121,6 +122,27 @@ class CorpusRun:
             words_without_tokens=dict(Counter(first["word"].to_list())),
             words_without_positions=dict(Counter(w for said in without for w in said)),
             **self._facts(),
+        )
+
+    def activations(self) -> CachedActivations:
+        """Of ``cache``: the activations of the shards that are done.
+
+        Returns:
+            They, and the table that says what they are of.
+
+        Raises:
+            ValueError: the run is of another kind.
+        """  # noqa: DOC502 (raised by table)
+        self.table("positions")
+        there = shards_of(self._store.names("positions"))
+        facts = self._facts()
+        return CachedActivations(
+            hooks=tuple(facts["hooks"]),
+            at=facts["at"],
+            dtype=facts["dtype"],
+            provenance=facts["provenance"],
+            _store=self._store,
+            _numbers=tuple(s for s in self.shards if s in there),
         )
 
     def summary(self) -> str:

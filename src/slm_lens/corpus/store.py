@@ -17,7 +17,7 @@ import polars as pl
 from slm_lens.errors import RunError
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-_MOVED_INTO_PLACE = {"sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "arrow_hdfs"}
+_MOVED_INTO_PLACE = {"file", "sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "arrow_hdfs"}
 """Systems with folders, where a file appears while it is written. Objects appear when whole."""
 
 

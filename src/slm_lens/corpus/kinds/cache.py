@@ -1,5 +1,6 @@
 """A run of the kind ``cache``: activations of any hook points, at positions or of words."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from fnmatch import fnmatchcase
@@ -50,6 +51,7 @@ class CacheKind:
         self._model, self._options = given.model, given.config.options
         self._autocast: Autocast | None = given.config.autocast
         self._hooks = hooks_named(given.model, self._options.hooks)
+        _require_positions(given.model, self._hooks)
         self._streams = _streams(given.model)
         of_stream = set(self._hooks) <= self._streams.keys()
         # What is inside a block only the bridge shows.
@@ -65,16 +67,16 @@ class CacheKind:
         }
 
     @classmethod
-    def needs_words(cls, options: CacheOptions) -> bool:
+    def needs_words(cls, options: CacheOptions) -> bool:  # noqa: ARG003 (of every kind)
         """Whether items need word times.
 
         Args:
             options: of the kind.
 
         Returns:
-            Whether words are what is kept.
+            False: text has words without times, and an item without words is told by itself.
         """
-        return options.at != "positions"
+        return False
 
     def ready(self, position: int, name: str, item: AnyItem) -> ReadyItem[SpeechTextSequence]:
         """An item as the model reads it.
@@ -99,7 +101,7 @@ class CacheKind:
         if not _rows(sequence, self._options.at):
             raise ValueError(
                 f"found no word with a position among {len(sequence.words)} words, expected at "
-                "least one to keep. Are the times in seconds?"
+                "least one to keep. Does the item have word times, in seconds?"
             )
         without = tuple(w.word for w in sequence.words if w.start == w.end)
         n_words = len(sequence.words)
@@ -162,14 +164,6 @@ class CacheKind:
                 names_filter=list(self._hooks),
                 attention_mask=real.long().to(device),
             )
-        shapes = {h: tuple(cache[h].shape) if h in cache else None for h in self._hooks}
-        odd = {h: shape for h, shape in shapes.items() if (shape or ())[:2] != tokens.shape}
-        if odd:
-            raise RunError(
-                f"run_corpus: got hooks of the shapes {dict(list(odd.items())[:4])}, expected "
-                "[batch, pos, ...]: those that do not fire in this model (None), and those that "
-                "are not of positions, such as a pattern, cannot be kept. Name others."
-            )
         return {h: cache[h] for h in self._hooks}
 
 
@@ -197,6 +191,28 @@ def hooks_named(model: HookedSLM, patterns: Sequence[str]) -> list[str]:
             )
         found |= dict.fromkeys(matching)
     return list(found)
+
+
+@torch.no_grad()
+def _require_positions(model: HookedSLM, hooks: Sequence[str]) -> None:
+    """Refuse hook points that do not fire, or that are not of positions.
+
+    Raises:
+        ValueError: naming some.
+    """
+    tokens = torch.zeros(2, 3, dtype=torch.int64, device=str(model.cfg.device))
+    with ONE_AT_A_TIME, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of those that do not fire: told here
+        _, cache = model.run_with_cache(tokens, names_filter=list(hooks))
+    shapes = {h: tuple(cache[h].shape) if h in cache else () for h in hooks}
+    odd = [f"{h} {list(shape) or 'does not fire'}" for h, shape in shapes.items()
+           if shape[:2] != tokens.shape]  # fmt: skip
+    if odd:
+        raise ValueError(
+            f"run_corpus: got the hooks {odd[:4]} for tokens of shape [2, 3], expected [batch, "
+            "pos, ...]: what does not fire in this model, and what is not of positions, such as a "
+            "pattern, cannot be kept. Name others."
+        )
 
 
 def _streams(model: HookedSLM) -> dict[str, int]:
