@@ -128,6 +128,7 @@ def stack_and_check(
     attention_mask: Bool[Tensor, "batch pos"] | None,
     *,
     forward: ForwardUsed,
+    last_only: bool = False,
 ) -> Float[Tensor, "layer batch pos d_model"]:
     """`residual_stack` with a lens that is already there, and a forward pass that can run.
 
@@ -137,6 +138,8 @@ def stack_and_check(
         tokens: token ids, padded on the right.
         attention_mask: True where a token is real; None when all are.
         forward: as `choose_forward` gives it.
+        last_only: keep the last layer alone, as a stack of one: all that the model's own
+            prediction is read from, at a memory that does not grow with the layers.
 
     Returns:
         The residual stack.
@@ -154,7 +157,7 @@ def stack_and_check(
     given = tokens.to(device), mask.long().to(device), checked.to(device)
     with ONE_AT_A_TIME:
         run = _plain_forward(model).run if forward == "fast" else partial(_hooked, model)
-        stack, logits = run(*given)
+        stack, logits = run(*given, last_only=last_only)
     if len(checked):
         lens.require_identity(stack[-1][:, checked.to(device)], logits)
     if forward == "fast":
@@ -174,10 +177,12 @@ def _hooked(
     tokens: Int[Tensor, "batch pos"],
     mask: Int[Tensor, "batch pos"],
     checked: Int[Tensor, " n_checked"],
+    *,
+    last_only: bool,
 ) -> tuple[Float[Tensor, "layer batch pos d_model"], Float[Tensor, "batch n_checked d_vocab"]]:
     """The bridge's states, and the model's own logits at the checked positions."""
     posts = [f"blocks.{i}.hook_resid_post" for i in range(model.cfg.n_layers)]
-    names = ["blocks.0.hook_resid_pre", *posts]
+    names = posts[-1:] if last_only else ["blocks.0.hook_resid_pre", *posts]
     logits, cache = model.run_with_cache(
         tokens,
         names_filter=names,
