@@ -103,6 +103,11 @@ if TYPE_CHECKING:
     from slm_lens.lens.states import residual_stack
     from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
+    from slm_lens.likelihood.joining import Joined, join_segments, join_speech
+    from slm_lens.likelihood.score_trials import score_trials
+    from slm_lens.likelihood.sequence_log_probs import SequenceLogProbs, sequence_log_probs
+    from slm_lens.likelihood.trial import Trial
+    from slm_lens.likelihood.trial_scores import TrialScores
     from slm_lens.model.convert import convert_checkpoint
     from slm_lens.model.describe import describe_model
     from slm_lens.model.hooked import HookedSLM
@@ -165,6 +170,8 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "RELATIONS": "organism.language",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -181,7 +188,6 @@ _MODULE_OF = {
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",
-    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "Exploration": "studies.exploration",
     "FactPairs": "organism.pairs",
@@ -195,6 +201,7 @@ _MODULE_OF = {
     "HubertKMeans": "speech.hubert",
     "Item": "corpus.dataset",
     "ItemKey": "corpus.dataset",
+    "Joined": "likelihood.joining",
     "LayerEstimate": "phases.result",
     "LensGrid": "lens.grid_result",
     "Limits": "corpus.dataset",
@@ -217,13 +224,13 @@ _MODULE_OF = {
     "Projection": "interventions.ablation.projection",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
-    "RELATIONS": "organism.language",
     "Readout": "readout.wanted",
     "ResidualGraph": "interventions.attribution.graph",
     "RunConfig": "corpus.run_config",
     "RunError": "errors",
     "RunPair": "interventions.pairs.run_pair",
     "SequenceBatch": "sequence.batch",
+    "SequenceLogProbs": "likelihood.sequence_log_probs",
     "Site": "interventions.site",
     "SlmLensError": "errors",
     "SpanMatch": "interventions.pairs.matching",
@@ -238,6 +245,8 @@ _MODULE_OF = {
     "Style": "views.style",
     "TopK": "readout.wanted",
     "Tracing": "interventions.tracing.tracing_result",
+    "Trial": "likelihood.trial",
+    "TrialScores": "likelihood.trial_scores",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -290,6 +299,8 @@ _MODULE_OF = {
     "head_roles": "interventions.heads.head_roles",
     "head_roles_figure": "views.head_roles_figure",
     "jacobian_lens": "lens.jacobian",
+    "join_segments": "likelihood.joining",
+    "join_speech": "likelihood.joining",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
@@ -343,7 +354,9 @@ _MODULE_OF = {
     "residual_stack": "lens.states",
     "run_corpus": "corpus.run",
     "save_figure": "views.chart",
+    "score_trials": "likelihood.score_trials",
     "select_spoken_words": "sequence.spans",
+    "sequence_log_probs": "likelihood.sequence_log_probs",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
@@ -401,6 +414,7 @@ __all__ = [
     "HubertKMeans",
     "Item",
     "ItemKey",
+    "Joined",
     "LayerEstimate",
     "LensGrid",
     "Limits",
@@ -429,6 +443,7 @@ __all__ = [
     "RunError",
     "RunPair",
     "SequenceBatch",
+    "SequenceLogProbs",
     "Site",
     "SlmLensError",
     "SpanMatch",
@@ -443,6 +458,8 @@ __all__ = [
     "Style",
     "TopK",
     "Tracing",
+    "Trial",
+    "TrialScores",
     "TunedLens",
     "TunedLensFacts",
     "Turn",
@@ -495,6 +512,8 @@ __all__ = [
     "head_roles",
     "head_roles_figure",
     "jacobian_lens",
+    "join_segments",
+    "join_speech",
     "lens_divergence",
     "lens_figure",
     "lens_grid",
@@ -548,7 +567,9 @@ __all__ = [
     "residual_stack",
     "run_corpus",
     "save_figure",
+    "score_trials",
     "select_spoken_words",
+    "sequence_log_probs",
     "sites",
     "specimen_files",
     "speech_tokens",
