@@ -117,6 +117,11 @@ if TYPE_CHECKING:
     from slm_lens.lens.states import residual_stack
     from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
+    from slm_lens.likelihood.joining import Joined, join_segments, join_speech
+    from slm_lens.likelihood.score_trials import score_trials
+    from slm_lens.likelihood.sequence_log_probs import SequenceLogProbs, sequence_log_probs
+    from slm_lens.likelihood.trial import Trial
+    from slm_lens.likelihood.trial_scores import TrialScores
     from slm_lens.model.convert import convert_checkpoint
     from slm_lens.model.describe import describe_model
     from slm_lens.model.hooked import HookedSLM
@@ -179,6 +184,8 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "RELATIONS": "organism.language",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -196,7 +203,6 @@ _MODULE_OF = {
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",
-    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "EngineConfig": "corpus.run_config",
     "Exploration": "studies.exploration",
@@ -211,6 +217,7 @@ _MODULE_OF = {
     "HubertKMeans": "speech.hubert",
     "Item": "corpus.items",
     "ItemKey": "corpus.dataset",
+    "Joined": "likelihood.joining",
     "LayerEstimate": "phases.result",
     "LensGrid": "lens.grid_result",
     "Limits": "corpus.dataset",
@@ -236,7 +243,6 @@ _MODULE_OF = {
     "Projection": "interventions.ablation.projection",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
-    "RELATIONS": "organism.language",
     "Readout": "readout.wanted",
     "ResidualGraph": "interventions.attribution.graph",
     "RunConfig": "corpus.run_config",
@@ -244,6 +250,7 @@ _MODULE_OF = {
     "RunPair": "interventions.pairs.run_pair",
     "ScoreOptions": "corpus.kind_options",
     "SequenceBatch": "sequence.batch",
+    "SequenceLogProbs": "likelihood.sequence_log_probs",
     "Site": "interventions.site",
     "SlmLensError": "errors",
     "SpanMatch": "interventions.pairs.matching",
@@ -259,7 +266,9 @@ _MODULE_OF = {
     "TopK": "readout.wanted",
     "TraceOptions": "corpus.kind_options",
     "Tracing": "interventions.tracing.tracing_result",
+    "Trial": "likelihood.trial",
     "TrialItem": "corpus.items",
+    "TrialScores": "likelihood.trial_scores",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -312,6 +321,8 @@ _MODULE_OF = {
     "head_roles": "interventions.heads.head_roles",
     "head_roles_figure": "views.head_roles_figure",
     "jacobian_lens": "lens.jacobian",
+    "join_segments": "likelihood.joining",
+    "join_speech": "likelihood.joining",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
@@ -365,7 +376,9 @@ _MODULE_OF = {
     "residual_stack": "lens.states",
     "run_corpus": "corpus.run",
     "save_figure": "views.chart",
+    "score_trials": "likelihood.score_trials",
     "select_spoken_words": "sequence.spans",
+    "sequence_log_probs": "likelihood.sequence_log_probs",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
@@ -425,6 +438,7 @@ __all__ = [
     "HubertKMeans",
     "Item",
     "ItemKey",
+    "Joined",
     "LayerEstimate",
     "LensGrid",
     "Limits",
@@ -457,6 +471,7 @@ __all__ = [
     "RunPair",
     "ScoreOptions",
     "SequenceBatch",
+    "SequenceLogProbs",
     "Site",
     "SlmLensError",
     "SpanMatch",
@@ -472,7 +487,9 @@ __all__ = [
     "TopK",
     "TraceOptions",
     "Tracing",
+    "Trial",
     "TrialItem",
+    "TrialScores",
     "TunedLens",
     "TunedLensFacts",
     "Turn",
@@ -525,6 +542,8 @@ __all__ = [
     "head_roles",
     "head_roles_figure",
     "jacobian_lens",
+    "join_segments",
+    "join_speech",
     "lens_divergence",
     "lens_figure",
     "lens_grid",
@@ -578,7 +597,9 @@ __all__ = [
     "residual_stack",
     "run_corpus",
     "save_figure",
+    "score_trials",
     "select_spoken_words",
+    "sequence_log_probs",
     "sites",
     "specimen_files",
     "speech_tokens",
