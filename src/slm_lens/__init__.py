@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from slm_lens import _pictured
 
 if TYPE_CHECKING:
+    from slm_lens.corpus.data_config import DataConfig
     from slm_lens.corpus.dataset import Dataset, ItemKey, Limits
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.corpus.items import Item, PairItem, TrialItem
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from slm_lens.corpus.pairs import read_pairs
     from slm_lens.corpus.run import run_corpus
     from slm_lens.corpus.run_config import (
-        DataConfig,
         EngineConfig,
         ModelConfig,
         RunConfig,
@@ -199,7 +199,7 @@ _MODULE_OF = {
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "CorpusRun": "corpus.open_run",
-    "DataConfig": "corpus.run_config",
+    "DataConfig": "corpus.data_config",
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",

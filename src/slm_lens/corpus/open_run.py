@@ -14,6 +14,7 @@ from slm_lens.corpus.store import Store, open_store
 from slm_lens.corpus.tables import ERRORS, ITEMS, tables_of
 from slm_lens.errors import RunError
 from slm_lens.lens.word_lens import WordLens
+from slm_lens.likelihood.trial_scores import TrialScores
 from slm_lens.model._facts import provenance_from
 
 if TYPE_CHECKING:
@@ -122,6 +123,18 @@ class CorpusRun:
             words_without_positions=dict(Counter(w for said in without for w in said)),
             **self._facts(),
         )
+
+    def scores(self) -> TrialScores:
+        """Of ``score``: the likelihoods as `slm_lens.score_trials` gives them.
+
+        Returns:
+            The same rows and facts as in one go.
+
+        Raises:
+            ValueError: the run is of another kind.
+            RunError: the run is not finished, or no item could be read.
+        """  # noqa: DOC502 (raised by table and _whole)
+        return TrialScores(table=self._whole("scores"), **self._facts())
 
     def summary(self) -> str:
         """How many items were read, and how many not, by reason.

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import SpeechTextModel
-from slm_lens.lens.states import ForwardUsed, provenance_of, stack_and_check
+from slm_lens.lens.states import Autocast, ForwardUsed, provenance_of, stack_and_check
 from slm_lens.model.provenance import Provenance
 from slm_lens.readout._device import kernel_for
 from slm_lens.sequence.batch import pad_batch
@@ -52,6 +52,7 @@ class LikelihoodReader:
         within: ``"full"`` for the softmax over the whole vocabulary, unused rows too; ``"text"``
             or ``"speech"`` for the softmax over that modality alone.
         forward: the forward pass that gives the states.
+        autocast: dtype that blocks multiply in; None for the weights' own.
         caller: the public function, to begin messages with.
 
     Attributes:
@@ -66,10 +67,17 @@ class LikelihoodReader:
     caller: str
 
     def __init__(
-        self, model: SpeechTextModel, *, within: Within, forward: ForwardUsed, caller: str
+        self,
+        model: SpeechTextModel,
+        *,
+        within: Within,
+        forward: ForwardUsed,
+        autocast: Autocast | None = None,
+        caller: str,
     ) -> None:
         self._model, self._lens = model, LogitLens(model)
         self._forward: ForwardUsed = forward
+        self._autocast: Autocast | None = autocast
         self.within, self.caller = within, caller
         if within not in WITHIN or within not in self._lens.parts.subsets:
             raise ValueError(
@@ -85,7 +93,7 @@ class LikelihoodReader:
         Returns:
             The model's provenance, with the forward pass and the kernel that run.
         """
-        used = provenance_of(self._model, self._forward)
+        used = provenance_of(self._model, self._forward, self._autocast)
         return replace(used, kernel=kernel_for(self._model.W_U.device))
 
     def scored(self, sequence: SpeechTextSequence) -> Bool[Tensor, " n_after_first"]:
@@ -161,6 +169,7 @@ class LikelihoodReader:
             batch.tokens,
             batch.attention_mask,
             forward=self._forward,
+            autocast=self._autocast,
             last_only=True,
         )[0]
         read = self._read(last, different)
