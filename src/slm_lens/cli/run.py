@@ -22,7 +22,9 @@ def run(
             "--format", help="folder, jsonl_units, parquet, huggingface, text, trials or pairs."
         ),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="Of trials: swuggy, sblimp, salmon ...")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Of trials: swuggy, sblimp, salmon ...")
+    ] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
     n_draws: Annotated[int | None, typer.Option(min=0, help="Control words per word.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the control words.")] = None,

@@ -37,7 +37,7 @@ class ScoreKind:
 
     Raises:
         ValueError: the model has no such part of a vocabulary, or the forward pass cannot run.
-    """  # noqa: DOC502 (raised by the reader)
+    """
 
     holds: ClassVar[Holds] = "trials"
 
@@ -87,12 +87,12 @@ class ScoreKind:
         """  # noqa: DOC502 (raised by the parts)
         assert isinstance(item, TrialItem)
         if item.prompt is None:
-            right, wrong = (self._whole(side) for side in (item.right, item.wrong))
-            trial = Trial(name, item.part, right, wrong)
+            trial = Trial(name, item.part, self._whole(item.right), self._whole(item.wrong))
         else:
-            joined = [self._joined(item, item.prompt, side) for side in (item.right, item.wrong)]
-            sequences, starts = [j.sequence for j in joined], [j.start for j in joined]
-            trial = Trial(name, item.part, *sequences, *starts)
+            right, wrong = (
+                self._joined(item, item.prompt, side) for side in (item.right, item.wrong)
+            )
+            trial = Trial(name, item.part, right.sequence, wrong.sequence, right.start, wrong.start)
         n_tokens = max(len(trial.right), len(trial.wrong))
         require_context(n_tokens, self._model)
         regions_of(self._reader, trial)
@@ -134,9 +134,7 @@ class ScoreKind:
         """A side with its prompt."""
         if item.prompt_s is not None:
             assert side.units is not None
-            return join_speech(
-                self._model, side.units, prompt_s=item.prompt_s, marked=self._marked
-            )
+            return join_speech(self._model, side.units, prompt_s=item.prompt_s, marked=self._marked)
         if prompt.units is not None and side.units is not None:
             whole, prompt_s = self._put_together(prompt.units, side.units)
             return join_speech(self._model, whole, prompt_s=prompt_s, marked=self._marked)
