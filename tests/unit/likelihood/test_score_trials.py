@@ -59,11 +59,12 @@ class TestByHand:
         assert table["sum_log_prob"].exp().to_list() == pytest.approx(probabilities, rel=1e-4)
 
     def test_accuracy(self):
-        """5/8 above 2/8; 1/8 below 5/8; and the two orders of equal factors are a tie."""
+        """5/8 above 2/8; 1/8 below 5/8; and two orders of the same factors are a tie."""
+        there, back = (0, 1, 2) * 3, (0, 2, 1) * 3
         trials = [
             Trial("above", "", sequence(0, 2), sequence(0, 1)),
             Trial("below", "", sequence(0, 0), sequence(0, 2)),
-            Trial("tie", "", sequence(0, 1, 2, 0, 2), sequence(0, 2, 0, 1, 2)),
+            Trial("tie", "", sequence(*there, *back, 0), sequence(*back, *there, 0)),
         ]
         scores = slm_lens.score_trials(bigram_model(), trials)
         table = scores.accuracy(by=())

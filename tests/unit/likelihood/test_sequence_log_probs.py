@@ -17,8 +17,8 @@ from slm_lens.vocab import TOKEN_KINDS
 SPEECH, TEXT, END, PADDING = (N_TEXT + N_UNITS + i for i in range(4))
 UNIT = N_TEXT
 
-# Measured on these models with six seeds: up to 6.6e-6 from float64 (log-probabilities down to -12),
-# and 3.8e-6 between padded and single runs.
+# Measured on these models with six seeds: up to 6.6e-6 from float64 (log-probabilities down to
+# -12), and 3.8e-6 between padded and single runs.
 TOLERANCE = 1e-5
 
 
