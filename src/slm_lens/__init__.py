@@ -184,8 +184,6 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
-    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
-    "RELATIONS": "organism.language",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -203,6 +201,7 @@ _MODULE_OF = {
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "EngineConfig": "corpus.run_config",
     "Exploration": "studies.exploration",
@@ -243,6 +242,7 @@ _MODULE_OF = {
     "Projection": "interventions.ablation.projection",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
+    "RELATIONS": "organism.language",
     "Readout": "readout.wanted",
     "ResidualGraph": "interventions.attribution.graph",
     "RunConfig": "corpus.run_config",

@@ -104,7 +104,9 @@ class TrialScores(Pictured):
         """How often the right side is likelier; chance is 0.5.
 
         A trial counts 1 if the right side is likelier, 0 if the wrong one is, and 0.5 for a tie,
-        which is equality of both numbers to the last bit.
+        which is equality of both numbers to the last bit. The interval draws trials as if they were
+        independent; where several share a sequence (one prompt with three wrong endings) it is too
+        narrow.
 
         Args:
             norm: as in `margins`. slamkit's default is ``"mean"``.
