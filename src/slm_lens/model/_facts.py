@@ -88,8 +88,7 @@ def provenance_from(facts: object, where: str) -> Provenance:
         ValueError: it is no object, lacks a field, or has another.
     """  # noqa: DOC502 (raised by _require_names)
     named: dict[str, Any] = _require_names(where, facts, [f.name for f in fields(Provenance)])
-    hooks: tuple[str, ...] = tuple(named.pop("hooks"))
-    return Provenance(**named, hooks=hooks)
+    return Provenance(**(named | {"hooks": tuple(named["hooks"])}))
 
 
 def _require_names(where: str, facts: object, names: Iterable[str]) -> dict[str, Any]:
