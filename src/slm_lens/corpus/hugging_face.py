@@ -1,10 +1,11 @@
 """Hugging Face data sets, from the hub or from disk, by the package ``datasets``.
 
-What is not stored as Arrow yet (Parquet, sound beside metadata, on the hub or in a folder) is
-converted once, into the cache of ``datasets`` (``HF_DATASETS_CACHE``), and then mapped into memory:
-a row is read when it is asked for, and the rest stays on disk. Sound is left as bytes, and decoded
-here with all limits, so that torchcodec is not needed. With ``HF_HUB_OFFLINE=1`` nothing is
-downloaded.
+What is not stored as Arrow yet (Parquet, on the hub or in a folder) is converted once, into the
+cache of ``datasets`` (``HF_DATASETS_CACHE``), and then mapped into memory: a row is read when it is
+asked for, and the rest stays on disk. With ``HF_HUB_OFFLINE=1`` nothing is downloaded.
+
+Sound is left as bytes, and decoded here with all limits, so that torchcodec is not needed. Only a
+folder of sound files is converted by ``datasets`` with its help: take the format "folder" there.
 
 No code of a data set is run: ``datasets`` refuses scripts since its version 4, which is the least
 that slm-lens takes, and nothing here asks it to trust one.
@@ -26,8 +27,8 @@ from slm_lens.corpus.table_columns import TableColumns, kinds_of
 _SAVED = ("dataset_dict.json", "state.json")
 """Files by which what ``save_to_disk`` wrote is known: of several splits, and of one."""
 
-_REFUSALS = (DatasetsError, OSError, ValueError, LookupError, RuntimeError)
-"""What ``datasets`` raises of a name, a folder, a script, a file or a connection."""
+_REFUSALS = (DatasetsError, OSError, ValueError, LookupError, RuntimeError, ImportError)
+"""What ``datasets`` raises of a name, a folder, a script, a file, a package or a connection."""
 
 
 class HuggingFaceRows:
@@ -144,7 +145,7 @@ def _loaded(
     except _REFUSALS as error:
         raise LookupError(
             f"HuggingFaceRows: {path!r} (subset {subset!r}, split {split!r}, revision "
-            f"{revision!r}) cannot be loaded: {error} Expected a hub id, or a folder that "
+            f"{revision!r}) cannot be loaded: {_reason(error)} Expected a hub id, or a folder that "
             "datasets.load_dataset or load_from_disk reads. Without a network, download it first."
         ) from error
 
@@ -167,8 +168,8 @@ def _from_disk(
         saved = datasets.load_from_disk(str(folder), keep_in_memory=False)
     except _REFUSALS as error:
         raise LookupError(
-            f"HuggingFaceRows: {folder} cannot be loaded: {error} Expected what save_to_disk "
-            "wrote, whole."
+            f"HuggingFaceRows: {folder} cannot be loaded: {_reason(error)} Expected what "
+            "save_to_disk wrote, whole."
         ) from error
     if isinstance(saved, datasets.DatasetDict):
         if split not in saved:
@@ -182,3 +183,11 @@ def _from_disk(
             f"{str(saved.split)!r} alone, expected that one, or none."
         )
     return saved
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, and of what: ``datasets`` tells the second in the error's cause."""
+    said = [str(error).strip() or type(error).__name__]
+    if error.__cause__ is not None:
+        said.append(str(error.__cause__).strip() or type(error.__cause__).__name__)
+    return "; ".join(s.rstrip(".") for s in said) + "."

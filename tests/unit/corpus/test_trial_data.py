@@ -275,7 +275,7 @@ def table(tmp_path, columns, **names) -> ParquetRows:
     return ParquetRows(path, ReadOptions(), TableColumns(**names))
 
 
-SIDES = {"right": "good", "wrong": "bad"}
+SIDES: Any = {"right": "good", "wrong": "bad"}
 
 
 class TestTables:
