@@ -45,7 +45,8 @@ def units_of(ids, durations=None):
 
 def trial_of(name: str, part: str, right: Any, wrong: Any) -> Trial:
     """A trial of two joined sequences, or of two whole ones."""
-    if isinstance(right, Joined) and isinstance(wrong, Joined):
+    if isinstance(right, Joined):
+        assert isinstance(wrong, Joined)
         return Trial(name, part, right.sequence, wrong.sequence, right.start, wrong.start)
     return Trial(name, part, right, wrong)
 
