@@ -13,6 +13,7 @@ that slm-lens takes, and nothing here asks it to trust one.
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from slm_lens.corpus.table_columns import TableColumns, kinds_of
 
 _SAVED = ("dataset_dict.json", "state.json")
 """Files by which what ``save_to_disk`` wrote is known: of several splits, and of one."""
+
+_NAMES_AT_ONCE = 1000
 
 _REFUSALS = (DatasetsError, OSError, ValueError, LookupError, RuntimeError, ImportError)
 """What ``datasets`` raises of a name, a folder, a script, a file, a package or a connection."""
@@ -89,14 +92,10 @@ class HuggingFaceRows:
         Yields:
             Keys named by the column of names, or by split and row; with a size of 0.
         """
-        for number in range(self._n_rows):
+        for number, given in enumerate(self._names()):
             place = f"{self._label}:{number}"
-            name = place
-            if self._columns.name is not None:
-                given = self._value(number, self._columns.name)
-                if isinstance(given, str | int) and str(given).strip():
-                    name = printable(str(given))
-            yield ItemKey(name, place, number, 0)
+            has_name = isinstance(given, str | int) and str(given).strip()
+            yield ItemKey(printable(str(given)) if has_name else place, place, number, 0)
 
     def words(self, key: ItemKey) -> tuple[str, ...]:
         """Words of one row; of its columns only that of the word times is read.
@@ -120,6 +119,16 @@ class HuggingFaceRows:
             The clip or trial.
         """
         return self._rows.read(key.place, partial(self._value, key.number), sample_rate_hz)
+
+    def _names(self) -> Iterator[Any]:
+        """What the column of names holds, many rows at a time; None if there is none."""
+        column = self._columns.name
+        if column is None:
+            yield from repeat(None, self._n_rows)
+            return
+        batches: Iterator[Any] = self._views[column].iter(_NAMES_AT_ONCE)
+        for batch in batches:
+            yield from batch[column]
 
     def _value(self, number: int, column: str) -> Any:
         return self._views[column][number][column]
