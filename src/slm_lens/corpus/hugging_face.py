@@ -126,8 +126,8 @@ class HuggingFaceRows:
         if column is None:
             yield from repeat(None, self._n_rows)
             return
-        batches: Iterator[Any] = self._views[column].iter(_NAMES_AT_ONCE)
-        for batch in batches:
+        batch: Any
+        for batch in self._views[column].iter(_NAMES_AT_ONCE):
             yield from batch[column]
 
     def _value(self, number: int, column: str) -> Any:
