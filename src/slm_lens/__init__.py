@@ -16,6 +16,7 @@ from slm_lens import _pictured
 
 if TYPE_CHECKING:
     from slm_lens.corpus.cached_activations import CachedActivations
+    from slm_lens.corpus.data_config import DataConfig
     from slm_lens.corpus.dataset import Dataset, ItemKey, Limits
     from slm_lens.corpus.folder import clips_of, read_utterances
     from slm_lens.corpus.items import Item, PairItem, TrialItem
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from slm_lens.corpus.pairs import read_pairs
     from slm_lens.corpus.run import run_corpus
     from slm_lens.corpus.run_config import (
-        DataConfig,
         EngineConfig,
         ModelConfig,
         RunConfig,
@@ -118,6 +118,11 @@ if TYPE_CHECKING:
     from slm_lens.lens.states import residual_stack
     from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
+    from slm_lens.likelihood.joining import Joined, join_segments, join_speech
+    from slm_lens.likelihood.score_trials import score_trials
+    from slm_lens.likelihood.sequence_log_probs import SequenceLogProbs, sequence_log_probs
+    from slm_lens.likelihood.trial import Trial
+    from slm_lens.likelihood.trial_scores import TrialScores
     from slm_lens.model.convert import convert_checkpoint
     from slm_lens.model.describe import describe_model
     from slm_lens.model.hooked import HookedSLM
@@ -194,7 +199,7 @@ _MODULE_OF = {
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "CorpusRun": "corpus.open_run",
-    "DataConfig": "corpus.run_config",
+    "DataConfig": "corpus.data_config",
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",
@@ -213,6 +218,7 @@ _MODULE_OF = {
     "HubertKMeans": "speech.hubert",
     "Item": "corpus.items",
     "ItemKey": "corpus.dataset",
+    "Joined": "likelihood.joining",
     "LayerEstimate": "phases.result",
     "LensGrid": "lens.grid_result",
     "Limits": "corpus.dataset",
@@ -246,6 +252,7 @@ _MODULE_OF = {
     "RunPair": "interventions.pairs.run_pair",
     "ScoreOptions": "corpus.kind_options",
     "SequenceBatch": "sequence.batch",
+    "SequenceLogProbs": "likelihood.sequence_log_probs",
     "Site": "interventions.site",
     "SlmLensError": "errors",
     "SpanMatch": "interventions.pairs.matching",
@@ -261,7 +268,9 @@ _MODULE_OF = {
     "TopK": "readout.wanted",
     "TraceOptions": "corpus.kind_options",
     "Tracing": "interventions.tracing.tracing_result",
+    "Trial": "likelihood.trial",
     "TrialItem": "corpus.items",
+    "TrialScores": "likelihood.trial_scores",
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
@@ -314,6 +323,8 @@ _MODULE_OF = {
     "head_roles": "interventions.heads.head_roles",
     "head_roles_figure": "views.head_roles_figure",
     "jacobian_lens": "lens.jacobian",
+    "join_segments": "likelihood.joining",
+    "join_speech": "likelihood.joining",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
@@ -367,7 +378,9 @@ _MODULE_OF = {
     "residual_stack": "lens.states",
     "run_corpus": "corpus.run",
     "save_figure": "views.chart",
+    "score_trials": "likelihood.score_trials",
     "select_spoken_words": "sequence.spans",
+    "sequence_log_probs": "likelihood.sequence_log_probs",
     "sites": "interventions.site",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
@@ -428,6 +441,7 @@ __all__ = [
     "HubertKMeans",
     "Item",
     "ItemKey",
+    "Joined",
     "LayerEstimate",
     "LensGrid",
     "Limits",
@@ -460,6 +474,7 @@ __all__ = [
     "RunPair",
     "ScoreOptions",
     "SequenceBatch",
+    "SequenceLogProbs",
     "Site",
     "SlmLensError",
     "SpanMatch",
@@ -475,7 +490,9 @@ __all__ = [
     "TopK",
     "TraceOptions",
     "Tracing",
+    "Trial",
     "TrialItem",
+    "TrialScores",
     "TunedLens",
     "TunedLensFacts",
     "Turn",
@@ -528,6 +545,8 @@ __all__ = [
     "head_roles",
     "head_roles_figure",
     "jacobian_lens",
+    "join_segments",
+    "join_speech",
     "lens_divergence",
     "lens_figure",
     "lens_grid",
@@ -581,7 +600,9 @@ __all__ = [
     "residual_stack",
     "run_corpus",
     "save_figure",
+    "score_trials",
     "select_spoken_words",
+    "sequence_log_probs",
     "sites",
     "specimen_files",
     "speech_tokens",

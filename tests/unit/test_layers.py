@@ -27,6 +27,7 @@ FLOORS = {
     "geometry": 3,
     "interventions": 3,
     "lens": 3,
+    "likelihood": 3,
     "phases": 3,
     "corpus": 4,
     "organism": 4,

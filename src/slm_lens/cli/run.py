@@ -11,12 +11,19 @@ def run(
         Path | None,
         typer.Argument(exists=True, dir_okay=False, help="YAML file; see docs/corpus.md."),
     ] = None,
+    kind: Annotated[str | None, typer.Option(help="phases, score, patch, trace or cache.")] = None,
     model: Annotated[
         str | None, typer.Option(help="Embedded model, folder or hub id (owner/name).")
     ] = None,
     data: Annotated[str | None, typer.Option(help="File or folder of the data.")] = None,
     data_format: Annotated[
-        str | None, typer.Option("--format", help="folder, jsonl_units, parquet or text.")
+        str | None,
+        typer.Option(
+            "--format", help="folder, jsonl_units, parquet, huggingface, text, trials or pairs."
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="Of trials: swuggy, sblimp, salmon ...")
     ] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
     n_draws: Annotated[int | None, typer.Option(min=0, help="Control words per word.")] = None,
@@ -42,11 +49,12 @@ def run(
 
     changes: dict[str, Any] = {
         "model": _given(name=model, device=device),
-        "data": _given(path=data, format=data_format),
+        "data": _given(path=data, format=data_format, layout=layout),
     }
     changes["phases"] = _given(n_draws=n_draws)
     changes = {name: entries for name, entries in changes.items() if entries}
     changes |= _given(
+        kind=kind,
         out=out,
         seed=seed,
         items_per_shard=items_per_shard,

@@ -41,9 +41,12 @@ class ScoreOptions:
 
     Attributes:
         within: tokens that compete: "full", or those of one modality.
+        marked: whether a prompt starts with the marker of its modality; None for as the model's
+            family writes it. slamkit's cross-modal metric marks it always.
     """
 
     within: Literal["full", "speech", "text"] = "full"
+    marked: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

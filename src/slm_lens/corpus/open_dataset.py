@@ -3,21 +3,27 @@
 from pathlib import Path
 
 from slm_lens.corpus.clip_folder import ClipFolder
+from slm_lens.corpus.data_config import DataConfig
 from slm_lens.corpus.dataset import Dataset, Limits, ReadOptions
+from slm_lens.corpus.hugging_face import HuggingFaceRows
 from slm_lens.corpus.jsonl_units import JsonlUnits
-from slm_lens.corpus.parquet_rows import ParquetColumns, ParquetRows
+from slm_lens.corpus.parquet_rows import ParquetRows
 from slm_lens.corpus.plain_text import PlainText
-from slm_lens.corpus.run_config import DataConfig
+from slm_lens.corpus.table_columns import TableColumns
+from slm_lens.corpus.trial_folder import LAYOUTS, TrialFolder
 
+_OF_TABLES = (
+    "name_column", "audio_column", "words_column", "units_column", "durations_column",
+    "prompt_column", "right_column", "wrong_column", "part_column", "frame_rate_hz",
+)  # fmt: skip
 _OWN_ENTRIES = {
     "folder": (),
     "jsonl_units": ("metadata", "frame_rate_hz"),
-    "parquet": (
-        "name_column", "audio_column", "words_column", "units_column", "durations_column",
-        "frame_rate_hz",
-    ),
+    "parquet": _OF_TABLES,
+    "huggingface": (*_OF_TABLES, "subset", "split", "revision"),
     "text": (),
-}  # fmt: skip
+    "trials": ("layout", "subfolders", "prompt_modality", "completion_modality"),
+}
 _ALL_OWN = {name for own in _OWN_ENTRIES.values() for name in own}
 
 
@@ -35,11 +41,12 @@ def open_dataset(config: DataConfig, limits: Limits) -> Dataset:
         LookupError: the data are not there, or lack a column.
         ValueError: an entry is given that the format does not have, or one is missing.
     """  # noqa: DOC502 (LookupError is raised by the data sets)
-    foreign = [n for n in sorted(_ALL_OWN - set(_OWN_ENTRIES[config.format])) if getattr(config, n)]
+    own = _OWN_ENTRIES[config.format]
+    foreign = [n for n in sorted(_ALL_OWN - set(own)) if getattr(config, n) is not None]
     if foreign:
         raise ValueError(
             f"open_dataset: got {foreign} for data of format {config.format!r}, expected of these "
-            f"only {_OWN_ENTRIES[config.format]}. Leave them out."
+            f"only {own}. Leave them out."
         )
     options = ReadOptions(limits, config.overlap, config.missing)
     if config.format == "folder":
@@ -47,23 +54,68 @@ def open_dataset(config: DataConfig, limits: Limits) -> Dataset:
     if config.format == "text":
         return PlainText(config.path, options)
     if config.format == "jsonl_units":
-        if config.frame_rate_hz is None:
-            raise ValueError(
-                "open_dataset: got units without frame_rate_hz, expected the frames in a second "
-                "that `duration` counts. mHuBERT has 25."
-            )
-        return JsonlUnits(
-            Path(config.path),
-            options,
-            frame_rate_hz=config.frame_rate_hz,
-            metadata=config.metadata,
-        )
-    columns = ParquetColumns(
+        return _lines(config, options)
+    if config.format == "trials":
+        return _trials(config, options)
+    columns = TableColumns(
         name=config.name_column,
         audio=config.audio_column,
         words=config.words_column,
         units=config.units_column,
         durations=config.durations_column,
+        prompt=config.prompt_column,
+        right=config.right_column,
+        wrong=config.wrong_column,
+        part=config.part_column,
         frame_rate_hz=config.frame_rate_hz,
     )
+    if config.format == "huggingface":
+        return HuggingFaceRows(
+            config.path,
+            options,
+            columns,
+            subset=config.subset,
+            split=config.split,
+            revision=config.revision,
+        )
     return ParquetRows(config.path, options, columns)
+
+
+def _lines(config: DataConfig, options: ReadOptions) -> JsonlUnits:
+    """Lines of units.
+
+    Raises:
+        ValueError: their frame rate is missing.
+    """
+    if config.frame_rate_hz is None:
+        raise ValueError(
+            "open_dataset: got units without frame_rate_hz, expected the frames in a second "
+            "that `duration` counts. mHuBERT has 25."
+        )
+    return JsonlUnits(
+        Path(config.path),
+        options,
+        frame_rate_hz=config.frame_rate_hz,
+        metadata=config.metadata,
+    )
+
+
+def _trials(config: DataConfig, options: ReadOptions) -> TrialFolder:
+    """Folders of trials.
+
+    Raises:
+        ValueError: the layout is missing.
+    """
+    if config.layout is None:
+        raise ValueError(
+            f"open_dataset: got trials without layout, expected one of {LAYOUTS}. What they are is "
+            "in docs/corpus.md."
+        )
+    return TrialFolder(
+        config.path,
+        options,
+        layout=config.layout,
+        subfolders=config.subfolders,
+        prompt_modality=config.prompt_modality,
+        completion_modality=config.completion_modality,
+    )

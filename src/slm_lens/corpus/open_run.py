@@ -15,6 +15,7 @@ from slm_lens.corpus.store import Store, open_store
 from slm_lens.corpus.tables import ERRORS, ITEMS, tables_of
 from slm_lens.errors import RunError
 from slm_lens.lens.word_lens import WordLens
+from slm_lens.likelihood.trial_scores import TrialScores
 from slm_lens.model._facts import provenance_from
 
 if TYPE_CHECKING:
@@ -144,6 +145,18 @@ class CorpusRun:
             _store=self._store,
             _numbers=tuple(s for s in self.shards if s in there),
         )
+
+    def scores(self) -> TrialScores:
+        """Of ``score``: the likelihoods as `slm_lens.score_trials` gives them.
+
+        Returns:
+            The same rows and facts as in one go.
+
+        Raises:
+            ValueError: the run is of another kind.
+            RunError: the run is not finished, or no item could be read.
+        """  # noqa: DOC502 (raised by table and _whole)
+        return TrialScores(table=self._whole("scores"), **self._facts())
 
     def summary(self) -> str:
         """How many items were read, and how many not, by reason.

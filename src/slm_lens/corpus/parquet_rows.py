@@ -1,15 +1,12 @@
 """Rows of Parquet, as Hugging Face data sets store them: sound as bytes, words with times.
 
-Columns are named by the caller. An audio column holds ``{"bytes", "path"}`` as Hugging Face's
-``Audio`` feature is stored (a path counts from the data's folder), or bytes. Word times are a list
-of ``{"word", "start", "end"}``, of ``[word, start, end]``, or JSON of either. Units are a list of
-whole numbers, with durations in frames in a column of their own, if wanted.
+What the columns hold is in `slm_lens.corpus.row_items`.
 """
 
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,59 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slm_lens.corpus._timings import alignment_of_row, units_of_row
-from slm_lens.corpus.dataset import ItemKey, ReadOptions, inside
-from slm_lens.corpus.items import Holds, Item
-from slm_lens.errors import AudioError
-from slm_lens.speech.audio import decode_audio
+from slm_lens.corpus.dataset import ItemKey, ReadOptions
+from slm_lens.corpus.items import Holds, Item, TrialItem
+from slm_lens.corpus.row_items import RowItems
+from slm_lens.corpus.table_columns import ColumnKind, TableColumns, kinds_of
 
 _GROUPS_KEPT = 2
 """Row groups of a column that are held at once; the rows of a run are neighbours."""
-
-
-@dataclass(frozen=True)
-class ParquetColumns:
-    """Which columns are read.
-
-    Attributes:
-        name: names of the items; None names them by file and row.
-        audio: sound; None if there are units.
-        words: word times.
-        units: units; None if there is sound.
-        durations: frames of each unit; None for one each.
-        frame_rate_hz: frames in a second, of units.
-
-    Raises:
-        ValueError: there is neither sound nor units, or both; or units without a frame rate.
-    """
-
-    name: str | None = None
-    audio: str | None = None
-    words: str | None = None
-    units: str | None = None
-    durations: str | None = None
-    frame_rate_hz: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.audio is None) == (self.units is None):
-            raise ValueError(
-                f"ParquetColumns: got audio={self.audio!r} and units={self.units!r}, expected the "
-                "name of one of these columns."
-            )
-        if self.units is not None and not (self.frame_rate_hz or 0) > 0:
-            raise ValueError(
-                f"ParquetColumns: got units with frame_rate_hz={self.frame_rate_hz}, expected the "
-                "frames in a second of these units."
-            )
-
-    def names(self) -> list[str]:
-        """Names of the columns that are read.
-
-        Returns:
-            The names.
-        """
-        given = (self.name, self.audio, self.words, self.units, self.durations)
-        return [c for c in given if c is not None]
 
 
 class ParquetRows:
@@ -82,21 +33,22 @@ class ParquetRows:
 
     Raises:
         LookupError: there is no such file, or it lacks a column.
-        ValueError: a file is no Parquet.
+        ValueError: a file is no Parquet, or a column of trials holds something else, or another
+            kind of thing than in the first file.
     """
 
-    holds: Holds = "clips"
-
-    def __init__(self, path: str | Path, options: ReadOptions, columns: ParquetColumns) -> None:
+    def __init__(self, path: str | Path, options: ReadOptions, columns: TableColumns) -> None:
         path = Path(path)
         self._files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
         self._root = path if path.is_dir() else path.parent
         if not self._files or not all(f.is_file() for f in self._files):
             raise LookupError(f"ParquetRows: no Parquet at {str(path)!r}, expected a file of rows.")
         self._options, self._columns = options, columns
-        self.has_sound, self.has_words = columns.audio is not None, columns.words is not None
         self._lock = Lock()
         self._open = [self._checked(f) for f in self._files]
+        self._rows = RowItems(columns, self._kinds(), options, self._root)
+        self.holds: Holds = columns.holds
+        self.has_sound, self.has_words = self._rows.has_sound, self._rows.has_words
         self._kept: dict[str, OrderedDict[tuple[int, int], pa.ChunkedArray]] = {}
         self._groups: list[tuple[int, int, int]] = []
         start = 0
@@ -112,20 +64,33 @@ class ParquetRows:
         Raises:
             LookupError: it lacks one.
             ValueError: it is no Parquet.
-        """
+        """  # noqa: DOC502 (LookupError is raised by require)
         try:
             file = pq.ParquetFile(path)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(
                 f"ParquetRows: {path.name} cannot be read ({error}), expected Parquet."
             ) from None
-        lacking = [c for c in self._columns.names() if c not in file.schema_arrow.names]
-        if lacking:
-            raise LookupError(
-                f"ParquetRows: {path.name} lacks the columns {lacking}, expected them among "
-                f"{file.schema_arrow.names}. Name the columns of your data."
-            )
+        self._columns.require(file.schema_arrow.names, f"ParquetRows: {path.name}")
         return file
+
+    def _kinds(self) -> dict[str, ColumnKind]:
+        """What the columns of trials hold.
+
+        Raises:
+            ValueError: something else, or not the same in every file.
+        """
+        found = []
+        for path, file in zip(self._files, self._open, strict=True):
+            schema = file.schema_arrow
+            types = {c: schema.field(c).type for c in self._columns.segments}
+            found.append(kinds_of(self._columns, types, f"ParquetRows: {path.name}"))
+            if found[-1] != found[0]:
+                raise ValueError(
+                    f"ParquetRows: {path.name} holds {found[-1]}, expected {found[0]}, as the "
+                    "first file does. Give the files one by one."
+                )
+        return found[0]
 
     def item_keys(self) -> Iterator[ItemKey]:
         """Every row; the number counts over all files.
@@ -150,9 +115,9 @@ class ParquetRows:
         Returns:
             The words.
         """
-        return tuple(w.word for w in self._alignment(key, None))
+        return self._rows.words(key.place, partial(self._value, key.number))
 
-    def read(self, key: ItemKey, *, sample_rate_hz: int | None) -> Item:
+    def read(self, key: ItemKey, *, sample_rate_hz: int | None) -> Item | TrialItem:
         """One row.
 
         Args:
@@ -160,53 +125,9 @@ class ParquetRows:
             sample_rate_hz: rate of the samples.
 
         Returns:
-            The item.
+            The clip or trial.
         """
-        columns, limits = self._columns, self._options.limits
-        if columns.units is not None:
-            durations = columns.durations and self._value(key.number, columns.durations)
-            ids = self._value(key.number, columns.units)
-            assert columns.frame_rate_hz is not None
-            units = units_of_row(ids, durations, columns.frame_rate_hz, key.place, limits)
-            return Item(units=units, alignment=self._alignment(key, units.duration_s))
-        assert columns.audio is not None
-        assert sample_rate_hz is not None
-        content = self._sound(key, self._value(key.number, columns.audio))
-        limits.check(f"the size of {key.place} in bytes", len(content), "max_clip_bytes")
-        waveform = decode_audio(
-            content,
-            name=key.place,
-            sample_rate_hz=sample_rate_hz,
-            max_duration_s=limits.max_clip_s,
-        )
-        duration_s = waveform.numel() / sample_rate_hz
-        return Item(waveform=waveform, alignment=self._alignment(key, duration_s))
-
-    def _alignment(self, key: ItemKey, clip_duration_s: float | None) -> Any:
-        assert self._columns.words is not None
-        timings = self._value(key.number, self._columns.words)
-        return alignment_of_row(timings, key.place, self._options, clip_duration_s)
-
-    def _sound(self, key: ItemKey, value: object) -> bytes:
-        """Bytes of a sound file.
-
-        Raises:
-            AudioError: the column holds something else.
-        """
-        path = None
-        if isinstance(value, dict):
-            value, path = value.get("bytes"), value.get("path")
-        if isinstance(value, bytes):
-            return value
-        if isinstance(path, str) and value is None:
-            file = inside(self._root, path)
-            size = file.stat().st_size
-            self._options.limits.check(f"the size of {path!r} in bytes", size, "max_clip_bytes")
-            return file.read_bytes()
-        raise AudioError(
-            f"{key.place}: got a {type(value).__name__} in {self._columns.audio!r}, expected the "
-            "bytes of a sound file, or its path in the data's folder."
-        )
+        return self._rows.read(key.place, partial(self._value, key.number), sample_rate_hz)
 
     def _name(self, number: int, place: str) -> str:
         """Name of a row; its place if it has none that can be read."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from slm_lens._yaml import read_yaml
 from slm_lens.corpus._typed_entries import typed_entries
+from slm_lens.corpus.data_config import DataConfig
 from slm_lens.corpus.dataset import Limits
 from slm_lens.corpus.kind_options import (
     CacheOptions,
@@ -24,10 +25,8 @@ from slm_lens.corpus.kind_options import (
     TraceOptions,
 )
 from slm_lens.lens.states import Autocast, Forward
-from slm_lens.speech.alignment_files import Missing, Overlap
 
 Kind = Literal["phases", "score", "patch", "trace", "cache"]
-DataFormat = Literal["folder", "jsonl_units", "parquet", "text", "pairs"]
 Dtype = Literal["float32", "bfloat16", "float16", "stored"]
 
 
@@ -61,36 +60,6 @@ class ModelConfig:
     device: str | None = None
     device_map: str | None = None
     max_memory: Mapping[str, int | str] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The data; further entries depend on the format.
-
-    Attributes:
-        format: "folder" of sound beside word times; "jsonl_units" (slamkit's features, and other
-            units that were extracted before); "parquet", which Hugging Face data sets are stored
-            in; "text"; "pairs", a table as `slm_lens.read_pairs` takes it.
-        path: the file or folder.
-        metadata: of "jsonl_units": where the words are.
-        frame_rate_hz: of units: frames in a second.
-        name_column, audio_column, words_column, units_column, durations_column: of "parquet": see
-            `ParquetColumns`.
-        overlap: what to do with words that overlap in time; see `read_alignment`.
-        missing: what to do with words without times; see `read_alignment`.
-    """
-
-    format: DataFormat
-    path: str
-    metadata: str | None = None
-    frame_rate_hz: float | None = None
-    name_column: str | None = None
-    audio_column: str | None = None
-    words_column: str | None = None
-    units_column: str | None = None
-    durations_column: str | None = None
-    overlap: Overlap = "refuse"
-    missing: Missing = "refuse"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from slm_lens.corpus.items import AnyItem
 from slm_lens.corpus.kinds.cache import CacheKind
 from slm_lens.corpus.kinds.kind import Kind, KindInput
 from slm_lens.corpus.kinds.phases import PhasesKind
+from slm_lens.corpus.kinds.score import ScoreKind
 from slm_lens.corpus.manifest import manifest_of, read_manifest, settle_manifest
 from slm_lens.corpus.open_dataset import open_dataset
 from slm_lens.corpus.plan import RunPlan, fingerprint_of, read_plan, scan
@@ -20,7 +21,7 @@ from slm_lens.errors import RunError
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.load import load
 
-_KINDS: dict[str, Any] = {"phases": PhasesKind, "cache": CacheKind}
+_KINDS: dict[str, Any] = {"phases": PhasesKind, "score": ScoreKind, "cache": CacheKind}
 
 
 class RunSession:

@@ -134,6 +134,7 @@ def stack_and_check(
     *,
     forward: ForwardUsed,
     autocast: Autocast | None = None,
+    last_only: bool = False,
 ) -> Float[Tensor, "layer batch pos d_model"]:
     """`residual_stack` with a lens that is already there, and a forward pass that can run.
 
@@ -145,6 +146,8 @@ def stack_and_check(
         forward: as `choose_forward` gives it.
         autocast: dtype that blocks multiply in (`torch.autocast`); None for the weights' own. The
             residual stream keeps the weights' dtype, and is read in float32 all the same.
+        last_only: keep the last layer alone, as a stack of one: all that the model's own
+            prediction is read from, at a memory that does not grow with the layers.
 
     Returns:
         The residual stack.
@@ -163,7 +166,7 @@ def stack_and_check(
     half = None if autocast is None else getattr(torch, autocast)
     with ONE_AT_A_TIME, torch.autocast(device.type, half, enabled=half is not None):
         run = _plain_forward(model).run if forward == "fast" else partial(_hooked, model)
-        stack, logits = run(*given)
+        stack, logits = run(*given, last_only=last_only)
     if len(checked):
         lens.require_identity(stack[-1][:, checked.to(device)], logits)
     if forward == "fast":
@@ -183,10 +186,12 @@ def _hooked(
     tokens: Int[Tensor, "batch pos"],
     mask: Int[Tensor, "batch pos"],
     checked: Int[Tensor, " n_checked"],
+    *,
+    last_only: bool,
 ) -> tuple[Float[Tensor, "layer batch pos d_model"], Float[Tensor, "batch n_checked d_vocab"]]:
     """The bridge's states, and the model's own logits at the checked positions."""
     posts = [f"blocks.{i}.hook_resid_post" for i in range(model.cfg.n_layers)]
-    names = ["blocks.0.hook_resid_pre", *posts]
+    names = posts[-1:] if last_only else ["blocks.0.hook_resid_pre", *posts]
     logits, cache = model.run_with_cache(
         tokens,
         names_filter=names,

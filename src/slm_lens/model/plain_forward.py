@@ -152,6 +152,8 @@ class PlainForward:
         tokens: Int[Tensor, "batch pos"],
         attention_mask: Int[Tensor, "batch pos"],
         checked: Int[Tensor, " n_checked"],
+        *,
+        last_only: bool = False,
     ) -> tuple[Float[Tensor, "layer batch pos d_model"], Float[Tensor, "batch n_checked d_vocab"]]:
         """Residual stream of every layer; for a bridge that there is no reason against.
 
@@ -159,13 +161,15 @@ class PlainForward:
             tokens: token ids, on the model's device.
             attention_mask: 1 where a token is real.
             checked: positions of which the logits are wanted.
+            last_only: keep the output of the last block alone.
 
         Returns:
-            Input of the first block and output of every one; the model's own logits at the
-            positions `checked`.
+            Input of the first block and output of every one, or the last of these; the model's own
+            logits at the positions `checked`.
         """
         assert self._blocks is not None
-        with self._borrowed(), _recorded(self._blocks) as states:
+        recorded = _last_recorded if last_only else _recorded
+        with self._borrowed(), recorded(self._blocks) as states:
             logits = self._shell(
                 input_ids=tokens,
                 attention_mask=attention_mask,
@@ -257,6 +261,21 @@ def _recorded(blocks: nn.ModuleList) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def _last_recorded(blocks: nn.ModuleList) -> Iterator[list[Tensor]]:
+    """Collects the output of the last block, as a stack of one layer."""
+    stack: list[Tensor] = []
+
+    def keep(_block: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+        stack.append((output[0] if isinstance(output, tuple) else output)[None])
+
+    handle = blocks[-1].register_forward_hook(keep)
+    try:
+        yield stack
+    finally:
+        handle.remove()
 
 
 def _places(model: nn.Module) -> list[tuple[str, _Place]]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slm_lens.corpus.clip_folder import ClipFolder
+from slm_lens.corpus.data_config import DataConfig
 from slm_lens.corpus.dataset import (
     ITEM_ERRORS,
     Dataset,
@@ -23,9 +24,9 @@ from slm_lens.corpus.dataset import (
 )  # fmt: skip
 from slm_lens.corpus.jsonl_units import JsonlUnits
 from slm_lens.corpus.open_dataset import open_dataset
-from slm_lens.corpus.parquet_rows import ParquetColumns, ParquetRows
+from slm_lens.corpus.parquet_rows import ParquetRows
 from slm_lens.corpus.plain_text import PlainText
-from slm_lens.corpus.run_config import DataConfig
+from slm_lens.corpus.table_columns import TableColumns
 
 OPTIONS = ReadOptions()
 WORDS = [[" the", 0.0, 0.4], [" zebra", 0.4, 0.9]]
@@ -113,7 +114,7 @@ def test_absent_files_are_told(tmp_path):
     for open_it in (
         lambda: JsonlUnits(tmp_path / "no", OPTIONS, frame_rate_hz=25.0),
         lambda: PlainText(tmp_path / "no", OPTIONS),
-        lambda: ParquetRows(tmp_path / "no", OPTIONS, ParquetColumns(audio="a")),
+        lambda: ParquetRows(tmp_path / "no", OPTIONS, TableColumns(audio="a")),
     ):
         with pytest.raises(LookupError, match="expected"):
             open_it()
@@ -136,7 +137,7 @@ def parquet(tmp_path, columns, *, group=2, **names):
     path = tmp_path / "data" / "x.parquet"
     path.parent.mkdir(exist_ok=True)
     pq.write_table(pa.table(columns), path, row_group_size=group)
-    return ParquetRows(path.parent, OPTIONS, ParquetColumns(**names))
+    return ParquetRows(path.parent, OPTIONS, TableColumns(**names))
 
 
 def as_structs(words):
@@ -202,7 +203,7 @@ def test_a_damaged_row_group_is_an_error_of_its_rows(tmp_path):
     content = bytearray(path.read_bytes())
     content[start : start + 64] = b"\xff" * 64
     path.write_bytes(bytes(content))
-    data = ParquetRows(path, OPTIONS, ParquetColumns(audio="a", words="w"))
+    data = ParquetRows(path, OPTIONS, TableColumns(audio="a", words="w"))
     assert "cannot be read" in refused(data, 0)
     assert read(data, 3).waveform.shape == (16_003,)
 
@@ -212,11 +213,11 @@ def test_columns_that_are_not_there_are_refused(tmp_path):
         parquet(tmp_path, {"a": [b"x"]}, audio="sound")
     (tmp_path / "y.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match="expected Parquet"):
-        ParquetRows(tmp_path / "y.parquet", OPTIONS, ParquetColumns(audio="a"))
+        ParquetRows(tmp_path / "y.parquet", OPTIONS, TableColumns(audio="a"))
     with pytest.raises(ValueError, match="audio=None and units=None"):
-        ParquetColumns()
+        TableColumns()
     with pytest.raises(ValueError, match="units with frame_rate_hz=None"):
-        ParquetColumns(units="u")
+        TableColumns(units="u")
 
 
 def test_lines_of_text(tmp_path):

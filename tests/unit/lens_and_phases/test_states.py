@@ -7,7 +7,8 @@ import torch
 from tiny_speech import make_hf_model, make_vocab, wrap
 
 import slm_lens
-from slm_lens.lens.states import choose_forward, residual_stack
+from slm_lens.lens.logit_lens import LogitLens
+from slm_lens.lens.states import choose_forward, residual_stack, stack_and_check
 from slm_lens.model.plain_forward import PlainForward
 from slm_lens.phases.random_weights import random_weights
 
@@ -70,6 +71,17 @@ def test_hooks_that_a_run_leaves_behind_only_look_on(own):
     own.run_with_cache(TOKENS, output_attentions=True)  # transformers and the blocks hook parts
     assert any(m._forward_hooks for m in own.original_model.modules())
     assert agrees(own)
+
+
+@pytest.mark.parametrize("forward", ["fast", "hooked"])
+def test_the_last_layer_alone_is_the_last_one_of_the_stack(own, forward):
+    lens = LogitLens(own)
+    last = stack_and_check(own, lens, TOKENS, None, forward=forward, last_only=True)
+    assert last.shape == (1, *TOKENS.shape, 16)
+    assert torch.equal(last[0], residual_stack(own, TOKENS, forward=forward)[-1])
+    blocks = own.plain_forward._blocks
+    assert blocks is not None
+    assert not blocks[-1]._forward_hooks
 
 
 @pytest.mark.usefixtures("untyped")

@@ -1,0 +1,1 @@
+"""Log-likelihoods of sequences, and accuracies of pairs from them."""
