@@ -27,7 +27,7 @@ def bigram_model() -> Any:
         rms_norm_eps=1e-12,
     )
     config._attn_implementation = "eager"
-    hf = Qwen2ForCausalLM(config).eval()
+    hf: Any = Qwen2ForCausalLM(config).eval()
     for layer in hf.model.layers:
         nn.init.zeros_(layer.self_attn.o_proj.weight)
         nn.init.zeros_(layer.mlp.down_proj.weight)

@@ -117,20 +117,26 @@ def test_a_trial_without_a_region_is_not_left_out_in_silence():
         ("a", "", {"all": ((2, -1.0), (2, -2.0))}),
         ("b", "", {"completion": ((2, -1.0), (2, -2.0))}),
     )
-    for region, name in (("completion", "a"), ("all", "b")):
+    lacking: list[tuple[Any, str]] = [("completion", "a"), ("all", "b")]
+    for region, name in lacking:
         match = rf"got region='{region}', which 1 of 2 trials do not have, such as \['{name}'\]"
         with pytest.raises(ValueError, match=match):
             mixed.accuracy(region=region)
 
 
 @pytest.mark.usefixtures("untyped")
-def test_unknown_options_are_refused():
-    for options in ({"norm": "max"}, {"region": "prompt"}):
-        with pytest.raises(ValueError, match=r"expected one of \('mean', 'sum'\) and one of"):
-            BY_HAND.accuracy(**options)  # pyright: ignore[reportArgumentType]
-    for options in ({"by": ("trial",)}, {"n_bootstrap": -1}):
-        with pytest.raises(ValueError, match=r"expected by=\('part',\) or \(\), and 0 or more"):
-            BY_HAND.accuracy(**options)
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"norm": "max"}, r"got norm='max' .* expected one of \('mean', 'sum'\) and one of"),
+        ({"region": "prompt"}, r"region='prompt', expected .*\('all', 'completion'\)"),
+        ({"by": ("trial",)}, r"got by=\('trial',\) .* expected by=\('part',\) or \(\)"),
+        ({"n_bootstrap": -1}, r"n_bootstrap=-1, .* and 0 or more resamples"),
+    ],
+)
+def test_unknown_options_are_refused(options: Any, match):
+    with pytest.raises(ValueError, match=match):
+        BY_HAND.accuracy(**options)
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
