@@ -5,6 +5,7 @@ from pathlib import Path
 from slm_lens.corpus.clip_folder import ClipFolder
 from slm_lens.corpus.dataset import Dataset, Limits, ReadOptions
 from slm_lens.corpus.jsonl_units import JsonlUnits
+from slm_lens.corpus.pair_rows import PairRows
 from slm_lens.corpus.parquet_rows import ParquetColumns, ParquetRows
 from slm_lens.corpus.plain_text import PlainText
 from slm_lens.corpus.run_config import DataConfig
@@ -17,6 +18,7 @@ _OWN_ENTRIES = {
         "frame_rate_hz",
     ),
     "text": (),
+    "pairs": (),
 }  # fmt: skip
 _ALL_OWN = {name for own in _OWN_ENTRIES.values() for name in own}
 
@@ -33,7 +35,8 @@ def open_dataset(config: DataConfig, limits: Limits) -> Dataset:
 
     Raises:
         LookupError: the data are not there, or lack a column.
-        ValueError: an entry is given that the format does not have, or one is missing.
+        ValueError: an entry is given that the format does not have, or one is missing; or a table
+            of pairs has other columns.
     """  # noqa: DOC502 (LookupError is raised by the data sets)
     foreign = [n for n in sorted(_ALL_OWN - set(_OWN_ENTRIES[config.format])) if getattr(config, n)]
     if foreign:
@@ -46,6 +49,8 @@ def open_dataset(config: DataConfig, limits: Limits) -> Dataset:
         return ClipFolder(config.path, options)
     if config.format == "text":
         return PlainText(config.path, options)
+    if config.format == "pairs":
+        return PairRows(config.path, options)
     if config.format == "jsonl_units":
         if config.frame_rate_hz is None:
             raise ValueError(
