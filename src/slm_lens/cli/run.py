@@ -16,11 +16,14 @@ def run(
     ] = None,
     data: Annotated[str | None, typer.Option(help="File or folder of the data.")] = None,
     data_format: Annotated[
-        str | None, typer.Option("--format", help="folder, jsonl_units, parquet or text.")
+        str | None, typer.Option("--format", help="folder, jsonl_units, parquet, text or pairs.")
     ] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="What is measured: phases, score, patch, trace or cache.")
+    ] = None,
     n_draws: Annotated[int | None, typer.Option(min=0, help="Control words per word.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the control words.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of whatever is drawn.")] = None,
     items_per_shard: Annotated[int | None, typer.Option(min=1, help="Items in one file.")] = None,
     tokens_per_batch: Annotated[
         int | None, typer.Option(min=1, help="Tokens in one forward pass.")
@@ -48,6 +51,7 @@ def run(
     changes = {name: entries for name, entries in changes.items() if entries}
     changes |= _given(
         out=out,
+        kind=kind,
         seed=seed,
         items_per_shard=items_per_shard,
         tokens_per_batch=tokens_per_batch,
