@@ -87,7 +87,7 @@ def provenance_from(facts: object, where: str) -> Provenance:
     Raises:
         ValueError: it is no object, lacks a field, or has another.
     """  # noqa: DOC502 (raised by _require_names)
-    named: dict[str, Any] = _require_names(where, facts, [f.name for f in fields(Provenance)])
+    named = dict(_require_names(where, facts, [f.name for f in fields(Provenance)]))
     hooks: tuple[str, ...] = tuple(named.pop("hooks"))
     return Provenance(**named, hooks=hooks)
 
