@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -18,7 +19,7 @@ from slm_lens.speech.audio import read_audio
 SPEECH = {"clean_modality": "speech", "corrupted_modality": "speech"}
 
 
-def opened(path, **limits):
+def opened(path, **limits) -> Any:
     return open_dataset(DataConfig(format="pairs", path=str(path)), Limits(**limits))
 
 
@@ -28,7 +29,7 @@ def test_rows_are_listed_and_read(tmp_path, ending):
     frame = pl.DataFrame(ROWS, infer_schema_length=None)
     getattr(frame, {"csv": "write_csv", "jsonl": "write_ndjson"}.get(ending, "write_parquet"))(path)
     data = opened(path)
-    assert isinstance(data, Dataset)
+    assert isinstance(opened(path), Dataset)
     assert (data.holds, data.has_sound, data.has_words) == ("pairs", False, False)
     keys = list(data.item_keys())
     assert [k.name for k in keys] == [r["name"] for r in ROWS]

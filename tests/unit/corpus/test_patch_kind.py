@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -31,7 +32,7 @@ def config_of(table, out, options=METRICS, **changes):
     return run_config(entries_of(table, out, "patch", patch=options, **changes))
 
 
-def in_one_go(model, table, kind="resid_pre", **options):
+def in_one_go(model, table, kind: Any = "resid_pre", **options):
     options = {"metrics": [logit_difference(), answer_rank()], "progress": False} | options
     return patch_pairs(model, read_pairs(model, table), kind, **options)
 

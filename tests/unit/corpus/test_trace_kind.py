@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,7 +34,7 @@ def config_of(table, out, options=OPTIONS, **changes):
     return run_config(entries_of(table, out, "trace", trace=options, **changes))
 
 
-def in_one_go(model, table, kind="resid_post", **options):
+def in_one_go(model, table, kind: Any = "resid_post", **options):
     prompts = subject_runs(read_pairs(model, table), repeated="once")
     options = {"n_samples": 2, "unanswered": "keep", "progress": False} | options
     return causal_trace(model, prompts, kind, **options)
