@@ -76,6 +76,13 @@ def test_strict_stops_at_the_item_that_fails(tiny_model, letters, tmp_path):  # 
         run_corpus(config_of(tmp_path, strict=True), model=tiny_model)
 
 
+def test_errors_stand_in_the_order_of_the_data(tiny_model, letters, tmp_path):  # noqa: ARG001
+    config = config_of(tmp_path, limits={"max_words": 2})
+    errors = run_corpus(config, model=tiny_model).errors.collect()
+    assert errors["stage"].to_list() == ["read", "run", "read", "read"]
+    assert errors["position"].to_list() == [0, 1, 2, 5]
+
+
 @pytest.mark.parametrize("error", [RunError("no item can be run so."), TypeError("ours")])
 def test_other_errors_stop_the_run(tiny_model, letters, tmp_path, monkeypatch, error):
     monkeypatch.setattr(letters, "breaks_with", error)
