@@ -137,16 +137,6 @@ def metrics_of(names: list[MetricName]) -> "list[Metric]":
     Returns:
         The metrics, in order; text and speech mass are told apart by their names.
     """
-    from slm_lens.interventions import metrics
+    from slm_lens.interventions.named_metrics import named_metrics
 
-    made = {
-        MetricName.logit_difference: metrics.logit_difference(),
-        MetricName.log_prob: metrics.log_prob(),
-        MetricName.probability: metrics.answer_probability(),
-        MetricName.rank: metrics.answer_rank(),
-        MetricName.kl: metrics.divergence(),
-        MetricName.text_mass: metrics.modality_mass("text", name="text_mass"),
-        MetricName.speech_mass: metrics.modality_mass("speech", name="speech_mass"),
-        MetricName.next_unit_log_prob: metrics.next_unit_log_prob(),
-    }
-    return [made[name] for name in names]
+    return named_metrics([name.value for name in names], "--metric")

@@ -27,7 +27,7 @@ def run(
     ] = None,
     out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
     n_draws: Annotated[int | None, typer.Option(min=0, help="Control words per word.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the control words.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of whatever is drawn.")] = None,
     items_per_shard: Annotated[int | None, typer.Option(min=1, help="Items in one file.")] = None,
     tokens_per_batch: Annotated[
         int | None, typer.Option(min=1, help="Tokens in one forward pass.")

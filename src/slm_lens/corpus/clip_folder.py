@@ -71,20 +71,8 @@ class ClipFolder:
         """
         if sample_rate_hz is None:
             raise ValueError("ClipFolder: got no sample rate, expected that of a unit tokenizer.")
-        limits = self._options.limits
         sound, beside = inside(self._root, self._sounds[key.number].name), self._beside(key)
-        limits.check(f"the size of {key.place} in bytes", sound.stat().st_size, "max_clip_bytes")
-        waveform = read_audio(
-            sound, sample_rate_hz=sample_rate_hz, max_duration_s=limits.max_clip_s
-        )
-        alignment = read_alignment(
-            beside,
-            clip_duration_s=waveform.numel() / sample_rate_hz,
-            overlap=self._options.overlap,
-            missing=self._options.missing,
-        )
-        check_words([w.word for w in alignment], limits)
-        return Item(waveform=waveform, alignment=alignment)
+        return read_clip(sound, beside, self._options, sample_rate_hz=sample_rate_hz)
 
     def _beside(self, key: ItemKey) -> Path:
         path = alignment_beside(self._sounds[key.number], "run_corpus")
@@ -92,3 +80,28 @@ class ClipFolder:
         limits = self._options.limits
         limits.check(f"the size of {path.name} in bytes", beside.stat().st_size, "max_row_bytes")
         return path
+
+
+def read_clip(sound: Path, beside: Path, options: ReadOptions, *, sample_rate_hz: int) -> Item:
+    """Sound and words of one clip, within limits.
+
+    Args:
+        sound: the sound file.
+        beside: its word times, of a size that was checked.
+        options: how it is read.
+        sample_rate_hz: rate of the samples.
+
+    Returns:
+        The clip.
+    """
+    limits = options.limits
+    limits.check(f"the size of {sound.name} in bytes", sound.stat().st_size, "max_clip_bytes")
+    waveform = read_audio(sound, sample_rate_hz=sample_rate_hz, max_duration_s=limits.max_clip_s)
+    alignment = read_alignment(
+        beside,
+        clip_duration_s=waveform.numel() / sample_rate_hz,
+        overlap=options.overlap,
+        missing=options.missing,
+    )
+    check_words([w.word for w in alignment], limits)
+    return Item(waveform=waveform, alignment=alignment)

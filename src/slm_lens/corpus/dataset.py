@@ -130,12 +130,14 @@ class Dataset(Protocol):
         ...
 
 
-def inside(root: Path, given: str) -> Path:
+def inside(root: Path, given: str, *, of: str = "data", what: str = "a file") -> Path:
     """A path that data name, which has to lie in the data's root.
 
     Args:
         root: folder of the data.
         given: path from there, as the data have it.
+        of: what has the folder, for messages.
+        what: what is expected there, for messages.
 
     Returns:
         The file, with links followed.
@@ -149,11 +151,11 @@ def inside(root: Path, given: str) -> Path:
     path = (top / given).resolve() if "\0" not in given else None
     if path is None or not path.is_relative_to(top):
         raise ValueError(
-            f"got the path {given[:200]!r}, which leaves the data's folder, expected one inside "
+            f"got the path {given[:200]!r}, which leaves the {of}'s folder, expected one inside "
             "it. Put the file there: links out of the folder are not followed."
         )
     if not path.is_file():
-        raise LookupError(f"got the path {given[:200]!r}, expected a file in the data's folder.")
+        raise LookupError(f"got {given[:200]!r}, expected {what} in the {of}'s folder.")
     return path
 
 

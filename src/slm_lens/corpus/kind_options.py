@@ -7,9 +7,10 @@ from typing import Literal
 from slm_lens.interventions.pairs.matching import Matching
 from slm_lens.interventions.pairs.moving import Fit
 from slm_lens.interventions.pairs.run_pair import Direction
-from slm_lens.interventions.patching.patch_pairs import At
+from slm_lens.interventions.patching._patched_pair import At
 from slm_lens.interventions.site import SiteKind
 from slm_lens.interventions.tracing._trace_places import Severed, TraceAt, TraceKind
+from slm_lens.interventions.tracing._traced_prompt import Unanswered
 from slm_lens.vocab import WordPolicy
 
 
@@ -65,6 +66,9 @@ class PatchOptions:
         match: which spans stand for each other.
         policy: which tokens count as a word; None for the model's own.
         memory_mb: about how much a pair may take, in 10^6 bytes.
+
+    Raises:
+        ValueError: `memory_mb` is not above 0.
     """
 
     site: SiteKind = "resid_pre"
@@ -79,6 +83,9 @@ class PatchOptions:
     policy: WordPolicy | None = None
     memory_mb: float = 256.0
 
+    def __post_init__(self) -> None:
+        _require_above_0(self, ("memory_mb",), "patch")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TraceOptions:
@@ -92,13 +99,19 @@ class TraceOptions:
         window: layers restored together; None as in `slm_lens.causal_trace`.
         severed: outputs that stay corrupted behind what is restored.
         unanswered: what becomes of prompts that the model does not answer.
-        sigma: noise for each modality; None measures it over all prompts before the first shard,
-            for which all are read once more.
+        repeated: what becomes of pairs with the clean run, subject and answer of an earlier one,
+            which would count more than once: "refuse" makes them errors, "once" passes over
+            them. To find them, all items are read once more before the first shard.
+        sigma: noise for each modality; None measures it over all prompts that can be used, before
+            the first shard.
         noise_scale: how many standard deviations of the embeddings; of no effect with `sigma`.
         n_samples: noise samples for each prompt.
         match: which spans of a pair stand for each other.
         policy: which tokens count as a word; None for the model's own.
         memory_mb: about how much a batch of copies may take, in 10^6 bytes.
+
+    Raises:
+        ValueError: `noise_scale`, `n_samples` or `memory_mb` is not above 0.
     """
 
     site: TraceKind = "resid_post"
@@ -107,13 +120,17 @@ class TraceOptions:
     layers: tuple[int, ...] | None = None
     window: int | None = None
     severed: Severed | None = None
-    unanswered: Literal["leave_out", "keep"] = "leave_out"
+    unanswered: Unanswered = "leave_out"
+    repeated: Literal["refuse", "once"] = "refuse"
     sigma: Mapping[Literal["speech", "text"], float] | None = None
     noise_scale: float = 3.0
     n_samples: int = 10
     match: Matching = "words"
     policy: WordPolicy | None = None
     memory_mb: float = 256.0
+
+    def __post_init__(self) -> None:
+        _require_above_0(self, ("noise_scale", "n_samples", "memory_mb"), "trace")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,3 +148,11 @@ class CacheOptions:
     hooks: tuple[str, ...] = ("blocks.*.hook_resid_post",)
     at: Literal["positions", "words", "word_ends"] = "positions"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+
+def _require_above_0(options: object, names: tuple[str, ...], kind: str) -> None:
+    for name in names:
+        if not vars(options)[name] > 0:
+            raise ValueError(
+                f"{kind}: got {name}={vars(options)[name]}, expected a number above 0."
+            )

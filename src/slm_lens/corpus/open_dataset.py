@@ -7,6 +7,7 @@ from slm_lens.corpus.data_config import DataConfig
 from slm_lens.corpus.dataset import Dataset, Limits, ReadOptions
 from slm_lens.corpus.hugging_face import HuggingFaceRows
 from slm_lens.corpus.jsonl_units import JsonlUnits
+from slm_lens.corpus.pair_rows import PairRows
 from slm_lens.corpus.parquet_rows import ParquetRows
 from slm_lens.corpus.plain_text import PlainText
 from slm_lens.corpus.table_columns import TableColumns
@@ -23,6 +24,7 @@ _OWN_ENTRIES = {
     "huggingface": (*_OF_TABLES, "subset", "split", "revision"),
     "text": (),
     "trials": ("layout", "subfolders", "prompt_modality", "completion_modality"),
+    "pairs": (),
 }
 _ALL_OWN = {name for own in _OWN_ENTRIES.values() for name in own}
 
@@ -39,7 +41,8 @@ def open_dataset(config: DataConfig, limits: Limits) -> Dataset:
 
     Raises:
         LookupError: the data are not there, or lack a column.
-        ValueError: an entry is given that the format does not have, or one is missing.
+        ValueError: an entry is given that the format does not have, or one is missing; or a table
+            of pairs has other columns.
     """  # noqa: DOC502 (LookupError is raised by the data sets)
     own = _OWN_ENTRIES[config.format]
     foreign = [n for n in sorted(_ALL_OWN - set(own)) if getattr(config, n) is not None]
@@ -53,6 +56,8 @@ def open_dataset(config: DataConfig, limits: Limits) -> Dataset:
         return ClipFolder(config.path, options)
     if config.format == "text":
         return PlainText(config.path, options)
+    if config.format == "pairs":
+        return PairRows(config.path, options)
     if config.format == "jsonl_units":
         return _lines(config, options)
     if config.format == "trials":

@@ -10,10 +10,13 @@ import polars as pl
 from slm_lens.corpus._duckdb import connect
 from slm_lens.corpus.cached_activations import CachedActivations
 from slm_lens.corpus.manifest import read_manifest
+from slm_lens.corpus.pair_results import patching_of, tracing_of
 from slm_lens.corpus.run_folder import shard_name, shards_of
 from slm_lens.corpus.store import Store, open_store
 from slm_lens.corpus.tables import ERRORS, ITEMS, tables_of
 from slm_lens.errors import RunError
+from slm_lens.interventions.patching.patching_result import Patching
+from slm_lens.interventions.tracing.tracing_result import Tracing
 from slm_lens.lens.word_lens import WordLens
 from slm_lens.likelihood.trial_scores import TrialScores
 from slm_lens.model._facts import provenance_from
@@ -157,6 +160,32 @@ class CorpusRun:
             RunError: the run is not finished, or no item could be read.
         """  # noqa: DOC502 (raised by table and _whole)
         return TrialScores(table=self._whole("scores"), **self._facts())
+
+    def patching(self) -> Patching:
+        """Of ``patch``: the table as `slm_lens.patch_pairs` gives it, for summaries and figures.
+
+        Returns:
+            The same rows and facts as in one go over the pairs that could be used.
+
+        Raises:
+            ValueError: the run is of another kind.
+            RunError: the run is not finished, or no item could be read.
+        """  # noqa: DOC502 (raised by the parts)
+        return patching_of(self._whole("patching"), self._whole("engines"), self._facts())
+
+    def tracing(self) -> Tracing:
+        """Of ``trace``: the tables as `slm_lens.causal_trace` gives them.
+
+        Returns:
+            The same rows and facts as in one go over the pairs that could be used, with
+            ``subject_runs(pairs, repeated="once")``.
+
+        Raises:
+            ValueError: the run is of another kind.
+            RunError: the run is not finished, no item could be read, or the model answers none.
+        """  # noqa: DOC502 (raised by the parts)
+        prompts, engines = self._whole("prompts"), self._whole("engines")
+        return tracing_of(self.table("tracing").collect(), prompts, engines, self._facts())
 
     def summary(self) -> str:
         """How many items were read, and how many not, by reason.

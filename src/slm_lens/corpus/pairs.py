@@ -14,30 +14,31 @@ All columns hold text. A table has these columns and no others, so that a name w
 is no column that is silently left out.
 """  # noqa: E501 (rows of a table)
 
-import difflib
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import sys
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
-import polars as pl
-
-from slm_lens.corpus.folder import encoded_clip
-from slm_lens.errors import SlmLensError
+from slm_lens.corpus.dataset import Limits, ReadOptions
+from slm_lens.corpus.items import Item, PairItem
+from slm_lens.corpus.pair_rows import PairRows, said_of
 from slm_lens.interventions.pairs.answers import answer_and_foil
 from slm_lens.interventions.pairs.matching import MATCHINGS, Matching, match_runs
 from slm_lens.interventions.pairs.run_pair import RunPair
 from slm_lens.lens.model import require_vocabulary
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.sequence.sequence import SpeechTextSequence
-from slm_lens.sequence.word_span import MODALITIES, Modality
+from slm_lens.sequence.word_span import Modality
 from slm_lens.vocab import WORD_POLICIES, WordPolicy
 
-_REQUIRED = ("name", "clean", "corrupted", "clean_modality", "corrupted_modality", "answer")
-_OPTIONAL = ("foil", "continue_in")
-_ENDINGS = (".csv", ".jsonl", ".parquet")
-
-_Row = dict[str, str | None]
+_NO_LIMITS = Limits(
+    max_clip_s=math.inf,
+    max_clip_bytes=sys.maxsize,
+    max_row_bytes=sys.maxsize,
+    max_words=sys.maxsize,
+    max_group_bytes=sys.maxsize,
+)
 
 
 def read_pairs(
@@ -69,160 +70,69 @@ def read_pairs(
             cannot be used; the message names row (from 1, without the header) and column.
     """  # noqa: DOC502 (raised by the parts)
     require_vocabulary(model, "read_pairs")
-    path = Path(path)
     for option, got, valid in (
         ("match", match, MATCHINGS),
         ("policy", policy, (None, *WORD_POLICIES)),
     ):
         if got not in valid:
             raise ValueError(f"read_pairs: got {option}={got!r}, expected one of {valid}.")
-    table = _table(path)
-    reader = _Reader(model, path, match, policy or model.word_policy)
-    reader.options = {"overlap": overlap, "missing": missing}
-    names: dict[str, int] = {}
-    pairs = []
-    for number, row in enumerate(table.iter_rows(named=True), start=1):
-        pair = reader.pair(number, row)
-        if pair.name in names:
-            raise ValueError(
-                f"{_where(path, number, 'name')}: got {pair.name!r}, the name of row "
-                f"{names[pair.name]} as well, expected every name once."
-            )
-        names[pair.name] = number
-        pairs.append(pair)
-    return tuple(pairs)
+    rows = PairRows(path, ReadOptions(_NO_LIMITS, overlap, missing), caller="read_pairs")
+
+    @cache
+    def clip(given: str) -> Item:  # several rows may name it
+        tokenizer = model.unit_tokenizer
+        return rows.clip(given, tokenizer.sample_rate_hz).with_units(tokenizer)
+
+    pairs: dict[str, RunPair] = {}
+    for key in rows.item_keys():
+        item = rows.pair(key.number, clip)
+        with rows.about(key.number):
+            if key.name in pairs:
+                raise ValueError(
+                    f"column name: got {key.name!r}, the name of row "
+                    f"{1 + list(pairs).index(key.name)} as well, expected every name once."
+                )
+            pair = run_pair(model, key.name, item, match=match, policy=policy or model.word_policy)
+        pairs[key.name] = pair
+    return tuple(pairs.values())
 
 
-def _table(path: Path) -> pl.DataFrame:
-    """The file's rows, with all columns, as text.
+def run_pair(
+    model: HookedSLM, name: str, item: PairItem, *, match: Matching, policy: WordPolicy
+) -> RunPair:
+    """A pair as the model reads it.
 
-    Raises:
-        LookupError: there is no such file.
-        ValueError: another ending, no table, other columns, no rows, or columns that are no text.
-    """
-    ending = path.suffix.lower()
-    if ending not in _ENDINGS:
-        raise ValueError(f"read_pairs: got {path.name!r}, expected an ending of {_ENDINGS}.")
-    if not path.is_file():
-        raise LookupError(f"read_pairs: no file at {str(path)!r}, expected a table of pairs.")
-    try:
-        if ending == ".csv":
-            table = pl.read_csv(path, infer_schema=False)
-        elif ending == ".jsonl":
-            table = pl.read_ndjson(path, infer_schema_length=None)
-        else:
-            table = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(
-            f"read_pairs: {path.name} cannot be read ({error}), expected a table as its ending "
-            f"{ending} says. Is the file whole, and UTF-8?"
-        ) from None
-    _check_columns(path, table)
-    absent = [pl.lit(None, pl.String).alias(c) for c in _OPTIONAL if c not in table.columns]
-    return table.with_columns(absent)
+    Args:
+        model: turns units and text into tokens.
+        name: the pair's.
+        item: the two runs, with units in place of sound.
+        match: which spans stand for each other, see `match_runs`.
+        policy: which tokens count as a word.
 
-
-def _check_columns(path: Path, table: pl.DataFrame) -> None:
-    """Refuse a table that lacks columns or rows, or has columns that nothing reads.
+    Returns:
+        The pair.
 
     Raises:
-        ValueError: naming them.
+        ValueError: it cannot be used; the message begins with the columns that are the reason.
+    """  # noqa: DOC502 (raised by the parts)
+    with said_of("column clean"):
+        clean = _sequence(model, item.clean, item.continue_in)
+    with said_of("column corrupted"):
+        corrupted = _sequence(model, item.corrupted, item.continue_in)
+    with said_of("column answer, foil"):
+        answer, foil = answer_and_foil(model.vocab, item.answer, item.foil, policy)
+    with said_of("column clean, corrupted"):
+        return RunPair(name, clean, corrupted, answer, foil, match_runs(clean, corrupted, match))
+
+
+def _sequence(model: HookedSLM, run: Item, continue_in: Modality | None) -> SpeechTextSequence:
+    """What the model reads of one run.
+
+    Raises:
+        ValueError: it has neither text nor units.
     """
-    missing = [c for c in _REQUIRED if c not in table.columns]
-    unknown = [c for c in table.columns if c not in _REQUIRED + _OPTIONAL]
-    if missing or unknown:
-        near = [difflib.get_close_matches(c, _REQUIRED + _OPTIONAL, 1) for c in unknown]
-        meant = sorted({c for found in near for c in found})
-        raise ValueError(
-            f"read_pairs: {path.name} lacks the columns {missing} and has {unknown} besides, "
-            f"expected {_REQUIRED} and, if wanted, {_OPTIONAL}. "
-            + (f"Is {meant} meant?" if meant else "Rename or drop columns.")
-        )
-    if table.is_empty():
-        raise ValueError(f"read_pairs: {path.name} has no row, expected at least one.")
-    other = [c for c, kind in table.schema.items() if kind not in (pl.String, pl.Null)]
-    if other:
-        raise ValueError(
-            f"read_pairs: {path.name} has columns {other} of {[table.schema[c] for c in other]}, "
-            "expected text. Write a unit as '<Un17>'."
-        )
-
-
-class _Reader:
-    """Makes pairs of rows; a clip that several rows name is read once."""
-
-    def __init__(self, model: HookedSLM, path: Path, match: Matching, policy: WordPolicy) -> None:
-        self.model, self.path = model, path
-        self.match: Matching = match
-        self.policy: WordPolicy = policy
-        self.folder = path.resolve().parent
-        self.options: dict[str, Any] = {}
-        self._encoded: dict[Path, Any] = {}
-
-    def pair(self, number: int, row: _Row) -> RunPair:
-        for column in _REQUIRED:
-            if not (row[column] or "").strip():
-                raise ValueError(f"{_where(self.path, number, column)}: is empty, expected a text.")
-        clean, corrupted = (self._run(number, row, side) for side in ("clean", "corrupted"))
-        with self._at(number, "answer, foil"):
-            answer, foil = answer_and_foil(
-                self.model.vocab, str(row["answer"]), row["foil"] or None, self.policy
-            )
-        with self._at(number, "clean, corrupted"):
-            matches = match_runs(clean, corrupted, self.match)
-            return RunPair(str(row["name"]), clean, corrupted, answer, foil, matches)
-
-    def _run(self, number: int, row: _Row, side: str) -> SpeechTextSequence:
-        modality = self._modality(number, row, f"{side}_modality")
-        continue_in = None
-        if row["continue_in"]:
-            continue_in = self._modality(number, row, "continue_in")
-        given = str(row[side])
-        with self._at(number, side):
-            if modality == "text":
-                return self.model.sequence_from_text(given, continue_in=continue_in)
-            units, alignment = self._clip(given)
-            return self.model.sequence_from_units(units, alignment, continue_in=continue_in)
-
-    def _clip(self, given: str) -> Any:
-        """Units and words of a clip.
-
-        Raises:
-            ValueError: it lies outside the table's folder.
-            LookupError: it is not there.
-        """
-        sound = (self.folder / given).resolve()
-        if not sound.is_relative_to(self.folder):
-            raise ValueError(
-                f"got {given!r}, which leaves the table's folder, expected a path inside it. Put "
-                "the table beside its clips."
-            )
-        if not sound.is_file():
-            raise LookupError(f"got {given!r}, expected a sound file in the table's folder.")
-        if sound not in self._encoded:
-            self._encoded[sound] = encoded_clip(
-                self.model, sound, caller="read_pairs", **self.options
-            )
-        return self._encoded[sound]
-
-    def _modality(self, number: int, row: _Row, column: str) -> Modality:
-        if row[column] not in MODALITIES:
-            raise ValueError(
-                f"{_where(self.path, number, column)}: got {row[column]!r}, expected one of "
-                f"{MODALITIES}."
-            )
-        return cast(Modality, row[column])
-
-    @contextmanager
-    def _at(self, number: int, columns: str) -> Iterator[None]:
-        """Says which row and column an error is about."""
-        try:
-            yield
-        except SlmLensError as error:
-            raise type(error)(f"{_where(self.path, number, columns)}: {error}") from error
-        except (ValueError, LookupError) as error:
-            raise ValueError(f"{_where(self.path, number, columns)}: {error}") from error
-
-
-def _where(path: Path, number: int, columns: str) -> str:
-    return f"read_pairs: {path.name}, row {number}, column {columns}"
+    if run.text is not None:
+        return model.sequence_from_text(run.text, continue_in=continue_in)
+    if run.units is None:
+        raise ValueError("got neither text nor units, expected one of them.")
+    return model.sequence_from_units(run.units, run.alignment, continue_in=continue_in)

@@ -20,7 +20,7 @@ class ItemFailure:
         position: which item of the run.
         name: its name.
         place: where it is in the data.
-        stage: "name", "read", "units" or "sequence".
+        stage: "name", "read", "units", "sequence" or "run".
         error: class of the error.
         reason: its message.
     """

@@ -9,8 +9,10 @@ from slm_lens.corpus.dataset import Dataset
 from slm_lens.corpus.items import AnyItem
 from slm_lens.corpus.kinds.cache import CacheKind
 from slm_lens.corpus.kinds.kind import Kind, KindInput
+from slm_lens.corpus.kinds.patch import PatchKind
 from slm_lens.corpus.kinds.phases import PhasesKind
 from slm_lens.corpus.kinds.score import ScoreKind
+from slm_lens.corpus.kinds.trace import TraceKind
 from slm_lens.corpus.manifest import manifest_of, read_manifest, settle_manifest
 from slm_lens.corpus.open_dataset import open_dataset
 from slm_lens.corpus.plan import RunPlan, fingerprint_of, read_plan, scan
@@ -21,7 +23,13 @@ from slm_lens.errors import RunError
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.load import load
 
-_KINDS: dict[str, Any] = {"phases": PhasesKind, "score": ScoreKind, "cache": CacheKind}
+_KINDS: dict[str, Any] = {
+    "phases": PhasesKind,
+    "score": ScoreKind,
+    "patch": PatchKind,
+    "trace": TraceKind,
+    "cache": CacheKind,
+}
 
 
 class RunSession:

@@ -55,7 +55,7 @@ class ShardRunner:
             How many items it has.
 
         Raises:
-            RunError: the disk is full; or an item cannot be read, and the config is strict.
+            RunError: the disk is full; or an item cannot be used, and the config is strict.
         """  # noqa: DOC502 (raised by the parts)
         self.begin(shard)
         begin_s = time.monotonic()
@@ -63,21 +63,24 @@ class ShardRunner:
         del self._begun[shard]
         read_s = time.monotonic()
         lengths = [x.n_tokens for x in ready]
-        groups = batches(lengths, self._session.config.tokens_per_batch)
+        groups = self._groups(ready)
         found: dict[int, dict[str, Content]] = {}
         for group in groups:
-            batch = [ready[i] for i in group]
-            found |= {
-                i: of_one for i, of_one in zip(group, self._session.kind.rows(batch), strict=True)
-            }
+            for i, of_one in zip(group, self._rows([ready[i] for i in group]), strict=True):
+                if isinstance(of_one, ItemFailure):
+                    failures.append(of_one)
+                else:
+                    found[i] = of_one
             self._between()
-        contents = self._contents(ready, failures, [found[i] for i in range(len(ready))])
+        used = sorted(found)
+        failures.sort(key=lambda failure: failure.position)
+        contents = self._contents([ready[i] for i in used], failures, [found[i] for i in used])
         run_s = time.monotonic()
         folder = self._session.folder
         folder.write_shard(shard, contents)
         folder.log(
             shard=shard,
-            n_items=len(ready),
+            n_items=len(used),
             n_errors=len(failures),
             n_rows=len(contents[OF_KIND[self._session.config.kind][0]]),
             n_tokens=sum(lengths),
@@ -87,7 +90,7 @@ class ShardRunner:
             write_s=round(time.monotonic() - run_s, 3),
             **_memory(),
         )
-        return len(ready) + len(failures)
+        return len(used) + len(failures)
 
     def begin_only(self, shards: Sequence[int]) -> None:
         """Start to read some shards, and read no further in all others.
@@ -108,7 +111,7 @@ class ShardRunner:
 
         Raises:
             RunError: an item cannot be read, and the config is strict.
-        """
+        """  # noqa: DOC502 (raised by _refuse_if_strict)
         session = self._session
         ready, failures = list[ReadyItem[Any]](), list[ItemFailure]()
         for position, future in zip(session.positions(shard), futures, strict=True):
@@ -120,13 +123,46 @@ class ShardRunner:
                     continue
                 except ITEM_ERRORS as error:
                     item = failure_of(position, key, "sequence", error)
-            if session.config.strict:
-                raise RunError(
-                    f"run_corpus: item {item.name!r} ({item.place}) cannot be used at the stage "
-                    f"{item.stage!r}: {item.reason} Without `strict` the run goes on without it."
-                )
+            self._refuse_if_strict(item)
             failures.append(item)
         return ready, failures
+
+    def _groups(self, ready: Sequence[ReadyItem[Any]]) -> list[list[int]]:
+        """Indices of items that run together."""
+        groups = batches([x.n_tokens for x in ready], self._session.config.tokens_per_batch)
+        alone = [[i] for i, x in enumerate(ready) if x.alone]
+        together = ([i for i in group if not ready[i].alone] for group in groups)
+        return [group for group in together if group] + alone
+
+    def _rows(self, batch: Sequence[ReadyItem[Any]]) -> list[dict[str, Content] | ItemFailure]:
+        """What each item of a batch gives, or why it gives nothing.
+
+        Raises:
+            RunError: no item can be run so; or this one cannot, and the config is strict.
+        """
+        try:
+            return list(self._session.kind.rows(batch))
+        except RunError:
+            raise
+        except ITEM_ERRORS as error:
+            if len(batch) > 1:
+                return [x for one in batch for x in self._rows([one])]
+            position = batch[0].position
+            failure = failure_of(position, self._session.plan.key(position), "run", error)
+            self._refuse_if_strict(failure)
+            return [failure]
+
+    def _refuse_if_strict(self, failure: ItemFailure) -> None:
+        """Stop at the first item that cannot be used, if that is wanted.
+
+        Raises:
+            RunError: naming it.
+        """
+        if self._session.config.strict:
+            raise RunError(
+                f"run_corpus: item {failure.name!r} ({failure.place}) cannot be used at the stage "
+                f"{failure.stage!r}: {failure.reason} Without `strict` the run goes on without it."
+            )
 
     def _contents(
         self,

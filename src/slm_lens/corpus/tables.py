@@ -22,14 +22,15 @@ ITEMS: dict[str, Any] = {
     "n_words": pl.Int32,
     "words_without_positions": pl.List(pl.String),
 }
+ENGINES: dict[str, Any] = {"name": pl.String, "engine": pl.String, "why": pl.String}
 COMMON = ("errors", "items")
 """Written after those of the kind; a shard is done when the last one is there."""
 
 OF_KIND: dict[str, tuple[str, ...]] = {
     "phases": ("words",),
     "score": ("scores",),
-    "patch": ("patching",),
-    "trace": ("tracing", "prompts"),
+    "patch": ("patching", "engines"),
+    "trace": ("tracing", "prompts", "engines"),
     "cache": ("positions",),
 }
 """Tables of each kind of run."""

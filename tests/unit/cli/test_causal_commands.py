@@ -219,6 +219,26 @@ def test_metrics_have_the_names_of_the_command_line():
     assert [m.name for m in metrics] == [str(name) for name in MetricName]
 
 
+def test_pairs_as_a_corpus(tmp_path, table, capsys, monkeypatch):
+    arguments = ["--model", "organism", "--data", table, "--format", "pairs"]
+    output = run("run", *arguments, "--kind", "patch", "--out", tmp_path / "run")
+    assert "2 of 2 items read, 1 of 1 shards done" in output
+    run("patch", "organism", table, "--out", tmp_path / "one go")
+    found = slm_lens.open_run(tmp_path / "run").patching()
+    expected = slm_lens.Patching.read(tmp_path / "one go")
+    assert found.table.equals(expected.table)
+    assert found.provenance == expected.provenance
+    output = run("run", *arguments, "--kind", "trace", "--out", tmp_path / "trace")
+    assert "2 of 2 items read" in output
+    run("trace", "organism", table, "--out", tmp_path / "traced")
+    traced = slm_lens.open_run(tmp_path / "trace").tracing()
+    assert traced.table.equals(slm_lens.Tracing.read(tmp_path / "traced").table)
+    error = refused(
+        capsys, monkeypatch, "run", *arguments, "--kind", "pach", "--out", tmp_path / "x"
+    )
+    assert "kind is 'pach', expected one of" in error
+
+
 def test_steer_pairs(tmp_path, table):
     output = run(
         "steer", "organism", table, "--out", tmp_path / "out", "--vector", "difference",

@@ -226,7 +226,7 @@ def test_metrics_and_their_spread_over_samples(hf, model, spoken):
 
 def test_states_are_read_together_or_apart(model, spoken, monkeypatch):
     together = trace(model, [spoken]).table
-    monkeypatch.setattr("slm_lens.interventions.tracing.causal_trace._MOST_WAITING", 0)
+    monkeypatch.setattr("slm_lens.interventions.tracing._traced_prompt._MOST_WAITING", 0)
     apart = trace(model, [spoken]).table
     assert apart.drop("restored", "sample_sd").equals(together.drop("restored", "sample_sd"))
     assert np.abs((apart["restored"] - together["restored"]).to_numpy()).max() < 1e-6

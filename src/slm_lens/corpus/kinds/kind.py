@@ -24,6 +24,7 @@ class ReadyItem(Generic[WorkT]):
         work: what the kind made of it.
         n_words: words with times.
         words_without_positions: spoken words that no position carries.
+        alone: whether it is a batch of its own, as one that fills batches itself.
     """
 
     position: int
@@ -32,6 +33,7 @@ class ReadyItem(Generic[WorkT]):
     work: WorkT
     n_words: int = 0
     words_without_positions: tuple[str, ...] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,12 @@ class Kind(Protocol[WorkT]):
         ...
 
     def rows(self, batch: Sequence[ReadyItem[WorkT]]) -> list[dict[str, Content]]:
-        """What each item of a batch gives to the tables of the kind."""
+        """What each item of a batch gives to the tables of the kind.
+
+        If it raises one of `ITEM_ERRORS`, the items of the batch run one by one, and those that
+        raise again become rows of ``errors`` at the stage ``run``. A `RunError` stops the run: it
+        says that no item can be run so.
+        """
         ...
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slm_lens.interventions.pairs.matching import ROLES
 from slm_lens.interventions.pairs.run_pair import Direction, RunPair
-from slm_lens.interventions.patching.patch_pairs import AT, At
+from slm_lens.interventions.patching._patched_pair import AT, At
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from slm_lens.interventions.changing import EVERYWHERE, OpenSpan, check_span
 from slm_lens.interventions.metrics import Metric, Scored
-from slm_lens.interventions.runs.patched_runs import Cell, PatchedRuns
+from slm_lens.interventions.runs.patched_runs import Cell, Engine, PatchedRuns
 from slm_lens.interventions.site import Site
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.model import LensModel, SpeechTextModel
@@ -245,6 +245,19 @@ def provenance_of_runs(model: LensModel, runs: PatchedRuns) -> Provenance | None
     Returns:
         The provenance; None for a plain bridge, which has none.
     """
+    return provenance_of_engine(model, runs.engine)
+
+
+def provenance_of_engine(model: LensModel, engine: Engine) -> Provenance | None:
+    """What numbers depend on that come from runs of an engine.
+
+    Args:
+        model: the model.
+        engine: how the runs were made.
+
+    Returns:
+        The provenance; None for a plain bridge, which has none.
+    """
     if not isinstance(model, SpeechTextModel):
         return None
-    return provenance_of(model, "fast" if runs.engine == "resumed" else "hooked")
+    return provenance_of(model, "fast" if engine == "resumed" else "hooked")

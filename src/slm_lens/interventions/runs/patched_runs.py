@@ -112,7 +112,7 @@ class PatchedRuns:
         self._first_state = first_state
         self.engine: Engine
         self.engine, self.why = (
-            _engine_of(model) if engine is None else (engine, "it was asked for")
+            engine_of(model) if engine is None else (engine, "it was asked for")
         )
         self._recording = self._record()
         self.states = self._recording.states
@@ -359,8 +359,15 @@ def _is_inside(patch: Patch) -> bool:
     return patch.site.kind != "resid_pre"
 
 
-def _engine_of(model: Any) -> tuple[Engine, str]:
-    """The fastest engine for a model as it is now, and why it is no faster one."""
+def engine_of(model: Any) -> tuple[Engine, str]:
+    """The fastest engine for a model as it is now; a run that does not resume has whole runs.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The engine, and why it is no faster one; empty if it is the fastest.
+    """
     hooked = sorted({str(h.name) for h in model.hook_dict.values() if h.fwd_hooks})
     if hooked:
         return "whole runs", f"there are hooks on {hooked[:4]}"

@@ -20,7 +20,6 @@ standard deviations of all entries of the subjects' embeddings.
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -60,17 +59,28 @@ def subject_runs(
         )
     found: dict[object, MeasuredRun] = {}
     for pair in pairs:
-        span = _subject(pair)
-        key = (tuple(pair.clean.tokens.tolist()), span, pair.answer)
+        run = MeasuredRun(pair.name, pair.clean, _subject(pair), pair.answer, pair.foil)
+        key = counted_by(run)
         if key in found and repeated == "refuse":
             raise ValueError(
                 f"subject_runs: got the pairs {found[key].name!r} and {pair.name!r} with the same "
                 "clean run, subject and answer, expected different ones: the run would count "
                 "twice. Take one partner for each fact, or repeated='once'."
             )
-        run = MeasuredRun(pair.name, pair.clean, span, pair.answer, pair.foil)
         found.setdefault(key, run)
     return tuple(found.values())
+
+
+def counted_by(run: MeasuredRun) -> tuple[object, ...]:
+    """What runs have in common that would count more than once.
+
+    Args:
+        run: the run.
+
+    Returns:
+        Its tokens, subject and answer.
+    """
+    return tuple(run.sequence.tokens.tolist()), run.span, run.answer
 
 
 def _subject(pair: RunPair) -> tuple[int, int]:
@@ -153,19 +163,66 @@ def subject_noise(
             f"subject_noise: got {len(runs)} runs and scale={scale}, expected at least one, and a "
             "scale above 0."
         )
-    found: dict[Modality, list[Tensor]] = {}
+    spread = SubjectSpread(model)
     for run in runs:
-        embedded = _embeddings(model, run)[list(run.positions)]
-        found.setdefault(modality_of(run, "subject_noise"), []).append(embedded.double().cpu())
-    sigma: dict[Modality, float] = {
-        m: scale * float(torch.cat(rows).std()) for m, rows in found.items()
-    }
-    if not all(s > 0 for s in sigma.values()):
-        raise ValueError(
-            f"subject_noise: got embeddings whose noise would be {sigma}, expected some that vary. "
-            "Are their rows trained?"
-        )
-    return sigma
+        spread.add(run)
+    return spread.noise(scale)
+
+
+class SubjectSpread:
+    """How far the embeddings of subjects spread, one run after the other.
+
+    Args:
+        model: the model.
+    """
+
+    def __init__(self, model: LensModel) -> None:
+        self._model = model
+        self._found: dict[Modality, tuple[int, float, float]] = {}
+
+    def add(self, run: MeasuredRun) -> None:
+        """Take in a run.
+
+        Args:
+            run: the run.
+
+        Raises:
+            ValueError: its subject is of no or several modalities.
+
+        Source:
+            Chan, Golub and LeVeque 1979, STAN-CS-79-773: sums of squares of two sets together.
+        """  # noqa: DOC502 (raised by modality_of)
+        modality = modality_of(run, "subject_noise")
+        new = _embeddings(self._model, run)[list(run.positions)].double().cpu()
+        n_new, mean_new = new.numel(), float(new.mean())
+        squares_new = float((new - mean_new).square().sum())
+        n, mean, squares = self._found.get(modality, (0, 0.0, 0.0))
+        both, apart = n + n_new, mean_new - mean
+        squares += squares_new + apart**2 * n * n_new / both
+        self._found[modality] = both, mean + apart * n_new / both, squares
+
+    def noise(self, scale: float) -> dict[Modality, float]:
+        """Standard deviation of the noise, see `subject_noise`.
+
+        Args:
+            scale: how many standard deviations of the embeddings.
+
+        Returns:
+            One for each modality that was seen.
+
+        Raises:
+            ValueError: embeddings that do not vary.
+        """
+        sigma: dict[Modality, float] = {
+            m: scale * (squares / max(1, n - 1)) ** 0.5
+            for m, (n, _, squares) in self._found.items()
+        }
+        if not all(s > 0 for s in sigma.values()):
+            raise ValueError(
+                f"subject_noise: got embeddings whose noise would be {sigma}, expected some that "
+                "vary. Are their rows trained?"
+            )
+        return sigma
 
 
 def _embeddings(model: LensModel, run: MeasuredRun) -> Float[Tensor, "pos d_model"]:
