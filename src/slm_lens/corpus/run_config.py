@@ -9,6 +9,7 @@ out: runs/corpus
 """
 
 import difflib
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -215,7 +216,7 @@ def _made(kind: Any, entries: object, where: str, at: str) -> Any:
         n for n, f in known.items() if (f.default, f.default_factory) == needed and n not in entries
     ]
     if unknown or lacking:
-        near = [m for n in unknown for m in difflib.get_close_matches(n, known, 1)]
+        near = [m for n in unknown[:8] for m in difflib.get_close_matches(n, known, 1)]
         raise ValueError(
             f"{where}: {at or 'the file'} has the unknown entries {unknown[:8]} and lacks "
             f"{lacking}, expected entries of {list(known)}."
@@ -246,7 +247,8 @@ def _fitting(value: object, wanted: Any, where: str, place: str) -> Any:
             if isinstance(value, str) and value in get_args(option):
                 return value
         elif option is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            if isinstance(value, float) or abs(value) <= sys.float_info.max:
+                return float(value)
         elif isinstance(value, option) and (option is bool or not isinstance(value, bool)):
             return value
     names = [_named(o) for o in options]
