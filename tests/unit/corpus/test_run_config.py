@@ -74,7 +74,7 @@ def test_what_a_file_may_not_say(tmp_path, text, message):
 
 def test_many_entries_are_counted_in_one_pass():
     keys = [yaml.ScalarNode("tag:yaml.org,2002:str", f"k{i}") for i in range(30_000)]
-    mark = yaml.Mark("a", 0, 0, 0, None, None)
+    mark = yaml.Mark("a", 0, 0, 0, None, 0)
     node = yaml.MappingNode("tag:yaml.org,2002:map", [(k, k) for k in keys], mark, mark)
     began_s = time.process_time()
     assert len(OnceLoader("").construct_mapping(node, deep=True)) == 30_000
