@@ -9,6 +9,7 @@ Source: slamkit, ``cli/extract_features.py`` and ``utils/data_prep.py``.
 
 import json
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -31,6 +32,7 @@ class JsonlUnits:
 
     Raises:
         LookupError: there is no such file.
+        ValueError: the frame rate is not positive.
     """
 
     has_sound = False
@@ -50,6 +52,11 @@ class JsonlUnits:
             raise LookupError(
                 f"JsonlUnits: no file at {str(self._path)!r}, or no metadata at "
                 f"{str(self._metadata)!r}; expected lines of units, and their words."
+            )
+        if not 0 < frame_rate_hz < inf:
+            raise ValueError(
+                f"JsonlUnits: got frame_rate_hz={frame_rate_hz}, expected the frames in a second "
+                "that `duration` counts."
             )
         self._options, self._frame_rate_hz = options, frame_rate_hz
         self._lock = Lock()

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -17,8 +18,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from slm_lens.corpus._arrow import bytes_of, check_rows, leaves_of
 from slm_lens.corpus._timings import alignment_of_row, units_of_row
-from slm_lens.corpus.dataset import Item, ItemKey, ReadOptions, inside
+from slm_lens.corpus.dataset import ITEM_ERRORS, Item, ItemKey, ReadOptions, inside
 from slm_lens.errors import AudioError
 from slm_lens.speech.audio import decode_audio
 
@@ -55,7 +57,7 @@ class ParquetColumns:
                 f"ParquetColumns: got audio={self.audio!r} and units={self.units!r}, expected the "
                 "name of one of these columns."
             )
-        if self.units is not None and not (self.frame_rate_hz or 0) > 0:
+        if self.units is not None and not 0 < (self.frame_rate_hz or 0) < inf:
             raise ValueError(
                 f"ParquetColumns: got units with frame_rate_hz={self.frame_rate_hz}, expected the "
                 "frames in a second of these units."
@@ -111,16 +113,22 @@ class ParquetRows:
             ValueError: it is no Parquet.
         """
         try:
-            file = pq.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
+            about = pq.read_metadata(path)
+            check_rows(about, path.stat().st_size)
+            texts = [c.path for c in leaves_of(about, self._columns.names()) if c.is_text]
+            # A text that stands for many rows is kept once, as the file has it: written out, a file
+            # of two kilobytes can fill any memory.
+            file = pq.ParquetFile(path, metadata=about, read_dictionary=texts)
+            names = file.schema_arrow.names
+        except (pa.ArrowException, OSError, ValueError, LookupError) as error:
             raise ValueError(
                 f"ParquetRows: {path.name} cannot be read ({error}), expected Parquet."
             ) from None
-        lacking = [c for c in self._columns.names() if c not in file.schema_arrow.names]
+        lacking = [c for c in self._columns.names() if c not in names]
         if lacking:
             raise LookupError(
                 f"ParquetRows: {path.name} lacks the columns {lacking}, expected them among "
-                f"{file.schema_arrow.names}. Name the columns of your data."
+                f"{names}. Name the columns of your data."
             )
         return file
 
@@ -211,12 +219,12 @@ class ParquetRows:
             return place
         try:
             name = self._value(number, self._columns.name)
-        except (pa.ArrowException, OSError, ValueError):
+        except (*ITEM_ERRORS, pa.ArrowException):
             return place
         return str(name) if isinstance(name, str | int) and str(name).strip() else place
 
     def _value(self, number: int, column: str) -> Any:
-        """One value; raises ValueError if its row group cannot be read."""
+        """One value; raises ValueError if it is too large or its row group cannot be read."""
         f, group, start = self._groups[bisect_right(self._starts, number) - 1]
         with self._lock:  # a ParquetFile is read by one thread at a time
             kept = self._kept.setdefault(column, OrderedDict())
@@ -224,7 +232,11 @@ class ParquetRows:
                 kept[f, group] = self._column(f, group, column)
                 if len(kept) > _GROUPS_KEPT:
                     kept.popitem(last=False)
-            return kept[f, group][number - start].as_py()
+            row = kept[f, group].slice(number - start, 1)
+        limit = "max_clip_bytes" if column == self._columns.audio else "max_row_bytes"
+        size = bytes_of(row)
+        self._options.limits.check(f"column {column!r} of row {number} in bytes", size, limit)
+        return row[0].as_py()
 
     def _column(self, f: int, group: int, column: str) -> pa.ChunkedArray:
         """A column of one row group.
@@ -233,10 +245,11 @@ class ParquetRows:
             ValueError: it is too large, or cannot be read.
         """
         where = f"column {column!r} of row group {group} of {self._files[f].name}"
-        of_group = self._open[f].metadata.row_group(group)
-        chunks = (of_group.column(i) for i in range(of_group.num_columns))
-        own = [c for c in chunks if c.path_in_schema.split(".")[0] == column]
-        n_bytes = sum(c.total_uncompressed_size for c in own)
+        n_bytes = sum(
+            # What is written once may stand for many values.
+            max(leaf.n_bytes, leaf.n_values * leaf.n_bytes_of_value)
+            for leaf in leaves_of(self._open[f].metadata, [column], group)
+        )
         self._options.limits.check(f"the size of {where} in bytes", n_bytes, "max_group_bytes")
         try:
             return self._open[f].read_row_group(group, columns=[column]).column(column)
