@@ -1,14 +1,19 @@
-"""How large Parquet and Arrow values are, before they are values of Python."""
+"""How large Parquet and Arrow values are, before they are values of Python; and a table in full."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 _WIDEST = 8
 """Bytes of a number in memory, but for those whose length is stated."""
+
+_LARGEST_TABLE = 1 << 30
+"""Bytes of a table that is read in full."""
 
 _INDEX = 4
 """Bytes of a text that is kept once for all its rows."""
@@ -31,6 +36,31 @@ class Leaf:
     n_bytes: int
     n_values: int
     n_bytes_of_value: int
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A Parquet file in full. Polars' own reader panics at some that are damaged.
+
+    Args:
+        path: the file.
+
+    Returns:
+        Its rows.
+
+    Raises:
+        ValueError: it cannot be read, or is too large.
+    """
+    try:
+        about = pq.read_metadata(path)
+        check_rows(about, path.stat().st_size)
+        names = about.schema.to_arrow_schema().names
+        texts = [leaf.path for leaf in leaves_of(about, names) if leaf.is_text]
+        kept = pq.ParquetFile(path, metadata=about, read_dictionary=texts).read()
+        if (size := sum(map(bytes_of, kept.columns))) > _LARGEST_TABLE:
+            raise ValueError(f"it has {size} bytes, expected at most {_LARGEST_TABLE}")
+        return pl.DataFrame(pq.ParquetFile(path, metadata=about).read())
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, LookupError) as error:
+        raise ValueError(str(error)) from None
 
 
 def leaves_of(

@@ -17,6 +17,7 @@ from slm_lens.corpus.run_folder import RunFolder
 from slm_lens.corpus.tables import SCHEMA_VERSION
 from slm_lens.errors import RunError
 from slm_lens.model.hooked import HookedSLM
+from slm_lens.speech.alignments.timed_word import shown
 from slm_lens.vocab import SpeechTextVocab
 
 FILE = "manifest.json"
@@ -111,8 +112,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ) from None
     if found != SCHEMA_VERSION:
         raise RunError(
-            f"open_run: {file} has schema version {found!r}, expected {SCHEMA_VERSION}. Read it "
-            "with the version of slm-lens that wrote it."
+            f"open_run: {file} has schema version {shown(found)}, expected {SCHEMA_VERSION}. "
+            "Read it with the version of slm-lens that wrote it."
+        )
+    data = manifest.get("data")
+    counts = [data.get(n) for n in ("n_items", "n_shards")] if isinstance(data, dict) else [None]
+    if (
+        not all(type(n) is int and n >= 0 for n in counts)
+        or type(manifest.get("table")) is not dict
+    ):
+        raise RunError(
+            f"open_run: {file} does not say how many items and shards the run has, or what its "
+            "table holds; expected the manifest of a run. Was it edited?"
         )
     return manifest
 

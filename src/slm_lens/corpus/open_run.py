@@ -1,7 +1,8 @@
 """A run from its folder: lazy tables, and what is computed from them without a model."""
 
+import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ from slm_lens.corpus.tables import ERRORS, ITEMS, TABLES
 from slm_lens.errors import RunError
 from slm_lens.lens.word_lens import WordLens
 from slm_lens.model._facts import provenance_from
+
+_FACTS = {f.name for f in fields(WordLens)} - {
+    "table", "words_without_tokens", "words_without_positions"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +60,7 @@ class CorpusRun:
             The same rows and facts as in one go.
 
         Raises:
-            RunError: the run is not finished, or no item could be read.
+            RunError: the run is not finished, no item could be read, or its manifest was edited.
         """
         if not self.is_complete:
             raise RunError(
@@ -72,6 +77,11 @@ class CorpusRun:
         first = table.filter(layer=0, n_targets_current=0)
         without = self.items.select("words_without_positions").collect().to_series()
         facts = dict(self.manifest["table"])
+        if facts.keys() != _FACTS:
+            raise RunError(
+                f"open_run: the manifest of {self.path} has facts {sorted(facts)} of the table, "
+                f"expected {sorted(_FACTS)}. Was it edited?"
+            )
         provenance = provenance_from(facts.pop("provenance"), f"open_run: {self.path}")
         return WordLens(
             table=table,
@@ -125,5 +135,6 @@ def open_run(path: str | Path) -> CorpusRun:
     """  # noqa: DOC502 (raised by read_manifest)
     path = Path(path)
     manifest = read_manifest(path)
-    shards = sorted(int(p.stem) for p in (path / TABLES[-1]).glob("[0-9]*.parquet"))
+    named = (path / TABLES[-1]).glob("[0-9]*.parquet")
+    shards = sorted(int(p.stem) for p in named if re.fullmatch(r"[0-9]{6,18}", p.stem))
     return CorpusRun(path, manifest, tuple(shards))

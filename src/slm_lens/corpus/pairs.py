@@ -22,6 +22,7 @@ from typing import Any, Literal, cast
 
 import polars as pl
 
+from slm_lens.corpus._arrow import read_table
 from slm_lens.corpus.folder import encoded_clip
 from slm_lens.errors import SlmLensError
 from slm_lens.interventions.pairs.answers import answer_and_foil
@@ -111,8 +112,8 @@ def _table(path: Path) -> pl.DataFrame:
         elif ending == ".jsonl":
             table = pl.read_ndjson(path, infer_schema_length=None)
         else:
-            table = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
+            table = read_table(path)
+    except (pl.exceptions.PolarsError, ValueError) as error:
         raise ValueError(
             f"read_pairs: {path.name} cannot be read ({error}), expected a table as its ending "
             f"{ending} says. Is the file whole, and UTF-8?"
@@ -188,10 +189,13 @@ class _Reader:
         """Units and words of a clip.
 
         Raises:
-            ValueError: it lies outside the table's folder.
+            ValueError: it lies outside the table's folder, or is a link to itself.
             LookupError: it is not there.
         """
-        sound = (self.folder / given).resolve()
+        try:
+            sound = (self.folder / given).resolve()
+        except RuntimeError:  # Python's word for a link that leads to itself
+            raise ValueError(f"got {given!r}, a link in a circle, expected a file.") from None
         if not sound.is_relative_to(self.folder):
             raise ValueError(
                 f"got {given!r}, which leaves the table's folder, expected a path inside it. Put "

@@ -96,7 +96,7 @@ class ParquetRows:
         self.has_sound, self.has_words = columns.audio is not None, columns.words is not None
         self._lock = Lock()
         self._open = [self._checked(f) for f in self._files]
-        self._kept: dict[str, OrderedDict[tuple[int, int], pa.ChunkedArray]] = {}
+        self._kept: dict[str, OrderedDict[tuple[int, int], pa.ChunkedArray | str]] = {}
         self._groups: list[tuple[int, int, int]] = []
         start = 0
         for f, file in enumerate(self._open):
@@ -229,10 +229,16 @@ class ParquetRows:
         with self._lock:  # a ParquetFile is read by one thread at a time
             kept = self._kept.setdefault(column, OrderedDict())
             if (f, group) not in kept:
-                kept[f, group] = self._column(f, group, column)
+                try:
+                    kept[f, group] = self._column(f, group, column)
+                except ValueError as error:  # kept as well: each of its rows would try again
+                    kept[f, group] = str(error)
                 if len(kept) > _GROUPS_KEPT:
                     kept.popitem(last=False)
-            row = kept[f, group].slice(number - start, 1)
+            values = kept[f, group]
+        if isinstance(values, str):
+            raise ValueError(values)
+        row = values.slice(number - start, 1)
         limit = "max_clip_bytes" if column == self._columns.audio else "max_row_bytes"
         size = bytes_of(row)
         self._options.limits.check(f"column {column!r} of row {number} in bytes", size, limit)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ from slm_lens.corpus.batches import batches, padding_share
 from slm_lens.corpus.leases import Leases
 from slm_lens.corpus.manifest import vocabulary
 from slm_lens.corpus.open_run import open_run
+from slm_lens.corpus.plan import read_plan
 from slm_lens.corpus.run import run_corpus
 from slm_lens.corpus.run_config import run_config
 from slm_lens.corpus.run_folder import RunFolder
@@ -287,12 +289,46 @@ def test_a_folder_with_other_things_is_refused(tiny_model, data, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "cannot be read"), ("[]", "cannot be read"), ('{"schema_version": 9}', "version 9")],
+    [
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"schema_version": 9}', "version 9"),
+        ('{"schema_version": ' + "[" * 900 + "]" * 900 + "}", "version"),
+        ('{"schema_version": 1}', "does not say how many items"),
+        ('{"schema_version": 1, "data": {"n_items": 1, "n_shards": -1}}', "does not say how"),
+        ('{"schema_version": 1, "data": {"n_items": 1, "n_shards": 1}, "table": 3}', "its table"),
+    ],
 )
 def test_a_damaged_manifest_is_told(tmp_path, content, message):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunError, match=message):
         open_run(tmp_path)
+
+
+def test_other_facts_of_the_table_and_other_files_are_told(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run" / "items" / "0x.parquet").touch()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    manifest["table"]["kernel"] = manifest["table"].pop("policy")
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    edited = open_run(tmp_path / "run")
+    assert edited.shards == run.shards
+    with pytest.raises(RunError, match=r"has facts \['d_vocab', 'kernel'.*expected"):
+        edited.word_lens()
+
+
+@pytest.mark.parametrize("name", [None, "a"])
+def test_a_plan_lacks_nothing(tmp_path, name):
+    """A list that is absent is that of an item whose words could not be read."""
+    rows = [(name, "a:1", 0, 9, None), ("b", "a:2", 1, 9, [None])]
+    schema = {"name": pl.String, "place": pl.String, "number": pl.Int64, "size_bytes": pl.Int64}
+    table = pl.DataFrame(rows, schema=schema | {"words": pl.List(pl.String)}, orient="row")
+    (table[:1] if name is None else table).write_parquet(tmp_path / "plan.parquet")
+    with pytest.raises(RunError, match="lacks a value"):
+        read_plan(tmp_path / "plan.parquet")
+    table[: 0 if name is None else 1].write_parquet(tmp_path / "plan.parquet")
+    assert len(read_plan(tmp_path / "plan.parquet").items) == (name is not None)
 
 
 def test_a_damaged_plan_is_told(tiny_model, data, tmp_path):
