@@ -1,7 +1,6 @@
 """How large Parquet and Arrow values are, before they are values of Python; and a table in full."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -9,33 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from slm_lens.corpus._parquet_footer import StatedGroup, stated_groups
+
 _WIDEST = 8
 """Bytes of a number in memory, but for those whose length is stated."""
 
 _LARGEST_TABLE = 1 << 30
 """Bytes of a table that is read in full."""
 
+_TEXT = "BYTE_ARRAY"
 _INDEX = 4
 """Bytes of a text that is kept once for all its rows."""
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A column as Parquet stores it: that of the texts of a list of texts, say.
-
-    Attributes:
-        path: its name, with those of the columns that it lies in.
-        is_text: whether it has text or bytes.
-        n_bytes: of a row group, as its metadata state them.
-        n_values: the same.
-        n_bytes_of_value: that each value takes in memory at least.
-    """
-
-    path: str
-    is_text: bool
-    n_bytes: int
-    n_values: int
-    n_bytes_of_value: int
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -52,9 +35,8 @@ def read_table(path: Path) -> pl.DataFrame:
     """
     try:
         about = pq.read_metadata(path)
-        check_rows(about, path.stat().st_size)
-        names = about.schema.to_arrow_schema().names
-        texts = [leaf.path for leaf in leaves_of(about, names) if leaf.is_text]
+        checked_groups(path)
+        texts = texts_of(about, about.schema.to_arrow_schema().names)
         kept = pq.ParquetFile(path, metadata=about, read_dictionary=texts).read()
         if (size := sum(map(bytes_of, kept.columns))) > _LARGEST_TABLE:
             raise ValueError(f"it has {size} bytes, expected at most {_LARGEST_TABLE}")
@@ -63,48 +45,66 @@ def read_table(path: Path) -> pl.DataFrame:
         raise ValueError(str(error)) from None
 
 
-def leaves_of(
-    about: pq.FileMetaData, columns: Sequence[str], group: int | None = None
-) -> list[Leaf]:
-    """The stored columns of columns.
+def texts_of(about: pq.FileMetaData, columns: Sequence[str]) -> list[str]:
+    """Stored columns of text or bytes, such as that of the texts of a list of texts.
 
     Args:
         about: metadata of a file.
-        columns: names of columns.
-        group: row group whose sizes are wanted; None for no sizes.
+        columns: names of the columns that they lie in.
 
     Returns:
-        One or more for each column.
+        Their paths.
     """
-    found = []
-    for i in range(about.num_columns):
-        stored = about.schema.column(i)
-        if stored.path.split(".")[0] in columns:
-            is_text = stored.physical_type == "BYTE_ARRAY"
-            chunk = None if group is None else about.row_group(group).column(i)
-            n_bytes = 0 if chunk is None else chunk.total_uncompressed_size
-            n_values = 0 if chunk is None else chunk.num_values
-            width = _INDEX if is_text else max(stored.length, _WIDEST)
-            found.append(Leaf(stored.path, is_text, n_bytes, n_values, width))
-    return found
+    stored = map(about.schema.column, range(about.num_columns))
+    texts = [c.path for c in stored if c.physical_type == _TEXT]
+    return [path for path in texts if any(_lies_in(path, column) for column in columns)]
 
 
-def check_rows(about: pq.FileMetaData, n_bytes: int) -> None:
-    """Refuse a file that states more rows than it can have.
+def n_bytes_of(about: pq.FileMetaData, group: StatedGroup, column: str) -> int:
+    """Bytes of a column of a row group, at least: what is written once may be many values.
 
     Args:
-        about: its metadata.
-        n_bytes: its size.
+        about: metadata of the file.
+        group: the row group.
+        column: name of the column.
+
+    Returns:
+        Bytes in memory, texts written once.
+    """
+    widths = {}
+    for stored in map(about.schema.column, range(about.num_columns)):
+        is_text = stored.physical_type == _TEXT
+        widths[stored.path] = _INDEX if is_text else max(stored.length, _WIDEST)
+    return sum(
+        max(chunk.n_bytes, chunk.n_values * widths.get(chunk.path, _WIDEST))
+        for chunk in group.chunks
+        if _lies_in(chunk.path, column)
+    )
+
+
+def _lies_in(path: str, column: str) -> bool:
+    """Whether a stored column is a column, or a part of one; names may have dots."""
+    return path == column or path.startswith(column + ".")
+
+
+def checked_groups(path: Path) -> tuple[StatedGroup, ...]:
+    """Row groups of a file, which may not state more rows than it can have.
+
+    Args:
+        path: the file.
+
+    Returns:
+        What its footer states of them.
 
     Raises:
-        ValueError: the row groups have another number of rows, or there is less than a byte for
-            each row.
+        ValueError: the row groups have another number of rows than the file, or there is less
+            than a byte for each row; or the footer cannot be read.
     """
-    rows = [about.row_group(i).num_rows for i in range(about.num_row_groups)]
-    if min(rows, default=0) < 0 or sum(rows) != about.num_rows or about.num_rows > n_bytes:
-        raise ValueError(
-            f"it states {about.num_rows} rows, its row groups {sum(rows)}, in {n_bytes} bytes"
-        )
+    n_rows, groups = stated_groups(path)
+    rows, n_bytes = [group.n_rows for group in groups], path.stat().st_size
+    if min(rows, default=0) < 0 or sum(rows) != n_rows or n_rows > n_bytes:
+        raise ValueError(f"it states {n_rows} rows, its row groups {sum(rows)}, in {n_bytes} bytes")
+    return groups
 
 
 def bytes_of(values: pa.ChunkedArray | pa.Array) -> int:

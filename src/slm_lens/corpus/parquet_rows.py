@@ -18,7 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slm_lens.corpus._arrow import bytes_of, check_rows, leaves_of
+from slm_lens.corpus._arrow import bytes_of, checked_groups, n_bytes_of, texts_of
+from slm_lens.corpus._parquet_footer import StatedGroup
 from slm_lens.corpus._timings import alignment_of_row, units_of_row
 from slm_lens.corpus.dataset import ITEM_ERRORS, Item, ItemKey, ReadOptions, inside
 from slm_lens.errors import AudioError
@@ -95,14 +96,15 @@ class ParquetRows:
         self._options, self._columns = options, columns
         self.has_sound, self.has_words = columns.audio is not None, columns.words is not None
         self._lock = Lock()
+        self._stated: list[tuple[StatedGroup, ...]] = []
         self._open = [self._checked(f) for f in self._files]
         self._kept: dict[str, OrderedDict[tuple[int, int], pa.ChunkedArray | str]] = {}
         self._groups: list[tuple[int, int, int]] = []
         start = 0
-        for f, file in enumerate(self._open):
-            for group in range(file.metadata.num_row_groups):
+        for f, stated in enumerate(self._stated):
+            for group, about in enumerate(stated):
                 self._groups.append((f, group, start))
-                start += file.metadata.row_group(group).num_rows
+                start += about.n_rows
         self._starts = [start for _, _, start in self._groups]
 
     def _checked(self, path: Path) -> pq.ParquetFile:
@@ -114,8 +116,8 @@ class ParquetRows:
         """
         try:
             about = pq.read_metadata(path)
-            check_rows(about, path.stat().st_size)
-            texts = [c.path for c in leaves_of(about, self._columns.names()) if c.is_text]
+            self._stated.append(checked_groups(path))
+            texts = texts_of(about, self._columns.names())
             # A text that stands for many rows is kept once, as the file has it: written out, a file
             # of two kilobytes can fill any memory.
             file = pq.ParquetFile(path, metadata=about, read_dictionary=texts)
@@ -251,11 +253,7 @@ class ParquetRows:
             ValueError: it is too large, or cannot be read.
         """
         where = f"column {column!r} of row group {group} of {self._files[f].name}"
-        n_bytes = sum(
-            # What is written once may stand for many values.
-            max(leaf.n_bytes, leaf.n_values * leaf.n_bytes_of_value)
-            for leaf in leaves_of(self._open[f].metadata, [column], group)
-        )
+        n_bytes = n_bytes_of(self._open[f].metadata, self._stated[f][group], column)
         self._options.limits.check(f"the size of {where} in bytes", n_bytes, "max_group_bytes")
         try:
             return self._open[f].read_row_group(group, columns=[column]).column(column)
