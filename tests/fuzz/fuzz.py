@@ -78,7 +78,10 @@ def fuzz_all(names: list[str], n_inputs: int, seed: int) -> int:
             flush=True,
         )
         if ended.returncode != 0:
-            print(said[-3000:])
+            print(
+                "\n".join(re.findall(r"(?m)^ *===.*\n.*|.*ERROR.*|.*written to.*", said)),
+                flush=True,
+            )
     return int(n_crashes > 0)
 
 

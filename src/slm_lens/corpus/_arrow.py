@@ -40,7 +40,9 @@ def read_table(path: Path) -> pl.DataFrame:
         kept = pq.ParquetFile(path, metadata=about, read_dictionary=texts).read()
         if (size := sum(map(bytes_of, kept.columns))) > _LARGEST_TABLE:
             raise ValueError(f"it has {size} bytes, expected at most {_LARGEST_TABLE}")
-        return pl.DataFrame(pq.ParquetFile(path, metadata=about).read())
+        table = pq.ParquetFile(path, metadata=about).read()
+        table.validate(full=True)  # polars takes it on trust that texts are UTF-8
+        return pl.DataFrame(table)
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, LookupError) as error:
         raise ValueError(str(error)) from None
 

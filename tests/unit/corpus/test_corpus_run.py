@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -329,6 +330,16 @@ def test_a_plan_lacks_nothing(tmp_path, name):
         read_plan(tmp_path / "plan.parquet")
     table[: 0 if name is None else 1].write_parquet(tmp_path / "plan.parquet")
     assert len(read_plan(tmp_path / "plan.parquet").items) == (name is not None)
+
+
+def test_a_plan_that_is_no_utf_8_is_told(tmp_path):
+    """Polars panics, later, at the row that has it."""
+    name = pa.array([b"\xff"], pa.binary()).view(pa.string())
+    words = pa.array([["a"]], pa.list_(pa.string()))
+    rows = {"name": name, "place": ["a:1"], "number": [0], "size_bytes": [9], "words": words}
+    pq.write_table(pa.table(rows), tmp_path / "plan.parquet")
+    with pytest.raises(RunError, match=r"plan\.parquet cannot be read \(.*UTF8"):
+        read_plan(tmp_path / "plan.parquet")
 
 
 def test_a_damaged_plan_is_told(tiny_model, data, tmp_path):
