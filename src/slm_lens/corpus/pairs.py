@@ -15,6 +15,7 @@ is no column that is silently left out.
 """  # noqa: E501 (rows of a table)
 
 import difflib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ from slm_lens.vocab import WORD_POLICIES, WordPolicy
 _REQUIRED = ("name", "clean", "corrupted", "clean_modality", "corrupted_modality", "answer")
 _OPTIONAL = ("foil", "continue_in")
 _ENDINGS = (".csv", ".jsonl", ".parquet")
+
+_MOST_COLUMNS = 1000
 
 _Row = dict[str, str | None]
 
@@ -110,6 +113,7 @@ def _table(path: Path) -> pl.DataFrame:
         if ending == ".csv":
             table = pl.read_csv(path, infer_schema=False)
         elif ending == ".jsonl":
+            _refuse_nested(path)
             table = pl.read_ndjson(path, infer_schema_length=None)
         else:
             table = read_table(path)
@@ -121,6 +125,26 @@ def _table(path: Path) -> pl.DataFrame:
     _check_columns(path, table)
     absent = [pl.lit(None, pl.String).alias(c) for c in _OPTIONAL if c not in table.columns]
     return table.with_columns(absent)
+
+
+def _refuse_nested(path: Path) -> None:
+    """Refuse lines that are no flat objects: a few kilobytes of nested ones fill polars' memory.
+
+    Raises:
+        ValueError: a line is something else, or the lines have more columns than any table.
+    """
+    names: set[str] = set()
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line) if line.strip() else {}
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number}: {error}") from None
+            if not isinstance(row, dict) or any(isinstance(v, list | dict) for v in row.values()):
+                raise ValueError(f"line {number} is no object of texts")
+            names |= row.keys()
+            if len(names) > _MOST_COLUMNS:
+                raise ValueError(f"its lines have more than {_MOST_COLUMNS} columns")
 
 
 def _check_columns(path: Path, table: pl.DataFrame) -> None:
