@@ -150,7 +150,7 @@ class JsonlUnits:
                 size = len(line)
                 while not line.endswith(b"\n") and (rest := file.readline(most)):
                     size, line = size + len(rest), rest
-                name = _name(line) if size <= most else None
+                name = _name(line) if size <= most and line.strip() else None
                 yield offset, size if size > most else len(line.strip()), name
                 offset += size
 

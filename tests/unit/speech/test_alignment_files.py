@@ -239,6 +239,26 @@ def test_what_is_nested_deeply_is_named_in_few_characters(tmp_path):
         assert len(str(caught.value)) < 1000
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.ctm", "word " * 10_000),
+        (
+            "a.json",
+            json.dumps(
+                {"tiers": {f"t{i}": {"type": "interval", "entries": []} for i in range(10_000)}}
+            ),
+        ),
+        ("a.json", json.dumps({"file_name": "a", "aligned_text": [["x" * 10_000] * 2]})),
+    ],
+)
+def test_messages_are_short_whatever_the_file(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(AlignmentError, match="expected") as caught:
+        read_alignment(tmp_path / name)
+    assert len(str(caught.value)) < 1000
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.ctm")
     with pytest.raises(AlignmentError, match="got a pipe or device"):
