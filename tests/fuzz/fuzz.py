@@ -24,7 +24,12 @@ SLOW = ("clip_folder", "pairs_parquet", "parquet", "plan", "sound_bytes", "sound
 
 def fuzz(name: str, n_inputs: int, seed: int) -> None:
     """Fuzz one target in this process, which ends with it."""
-    atheris: Any = importlib.import_module("atheris")
+    try:
+        atheris: Any = importlib.import_module("atheris")
+    except ImportError:
+        raise ImportError(
+            "fuzz: got no atheris, expected it. Run `pip install 'slm-lens[fuzz]'`."
+        ) from None
     with atheris.instrument_imports(include=["slm_lens"]):
         from targets import TARGETS, attempt
     from mutations import MOST_BYTES, mutated
