@@ -5,7 +5,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED := 1
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test check bench clean
+N ?= 200000
+
+.PHONY: demo test check bench fuzz clean
 
 demo: .venv/run
 	$(BIN)/slm-lens demo --out runs/demo
@@ -21,6 +23,9 @@ check: .venv/dev
 bench: .venv/dev
 	$(BIN)/python benchmarks/results.py
 
+fuzz: .venv/fuzz
+	$(BIN)/python tests/fuzz/fuzz.py --runs $(N)
+
 clean:
 	rm -rf .venv runs
 
@@ -32,4 +37,9 @@ clean:
 .venv/dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install --constraint constraints.txt --editable '.[dev,synth]'
+	touch $@ .venv/run
+
+.venv/fuzz: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --constraint constraints.txt --editable '.[fuzz]'
 	touch $@ .venv/run

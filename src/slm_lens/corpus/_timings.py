@@ -74,7 +74,6 @@ def units_of_row(
     Raises:
         ValueError: they are something else, or too many.
     """
-    most = int(limits.max_clip_s * frame_rate_hz)
     rows = {"units": ids, "durations": durations} if durations is not None else {"units": ids}
     for name, row in rows.items():
         if not isinstance(row, list) or not all(map(_is_whole, row)):
@@ -88,7 +87,7 @@ def units_of_row(
         raise ValueError(
             f"{where}: got {len(listed)} units and {len(frames)} durations, expected one for each."
         )
-    if sum(frames) > most:
+    if sum(frames) > limits.max_clip_s * frame_rate_hz:
         raise ValueError(
             f"{where}: got units of {sum(frames) / frame_rate_hz:.1f} s, expected at most "
             f"max_clip_s={limits.max_clip_s:g}. Cut the clip, or raise the limit."

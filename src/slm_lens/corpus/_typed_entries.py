@@ -1,6 +1,7 @@
 """Plain values, as YAML has them, to configuration classes: nothing unknown, nothing converted."""
 
 import difflib
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
@@ -32,7 +33,7 @@ def typed_entries(kind: Any, entries: object, where: str, at: str = "") -> Any:
         n for n, f in known.items() if (f.default, f.default_factory) == needed and n not in entries
     ]
     if unknown or lacking:
-        near = [m for n in unknown for m in difflib.get_close_matches(n, known, 1)]
+        near = [m for n in unknown[:8] for m in difflib.get_close_matches(n, known, 1)]
         raise ValueError(
             f"{where}: {at or 'the file'} has the unknown entries {unknown[:8]} and lacks "
             f"{lacking}, expected entries of {list(known)}."
@@ -80,6 +81,8 @@ def _is_plain(value: object, option: Any) -> bool:
     if get_origin(option) is Literal:
         return isinstance(value, str) and value in get_args(option)
     if get_origin(option) is not None:
+        return False
+    if option is float and isinstance(value, int) and abs(value) > sys.float_info.max:
         return False
     kinds = (int, float) if option is float else option
     return isinstance(value, kinds) and (option is bool or not isinstance(value, bool))

@@ -143,12 +143,15 @@ def inside(root: Path, given: str, *, of: str = "data", what: str = "a file") ->
         The file, with links followed.
 
     Raises:
-        ValueError: it leaves the root, by ``..``, as an absolute path or by a link; or it holds
-            what no path can.
+        ValueError: it leaves the root, by ``..``, as an absolute path or by a link; its links go
+            in a circle; or it holds what no path can.
         LookupError: there is no such file.
     """
     top = root.resolve()
-    path = (top / given).resolve() if "\0" not in given else None
+    try:
+        path = (top / given).resolve() if "\0" not in given else None
+    except RuntimeError:  # Python's word for a link that leads to itself
+        path = None
     if path is None or not path.is_relative_to(top):
         raise ValueError(
             f"got the path {given[:200]!r}, which leaves the {of}'s folder, expected one inside "

@@ -9,6 +9,7 @@ Source: slamkit, ``cli/extract_features.py`` and ``utils/data_prep.py``.
 
 import json
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -32,6 +33,7 @@ class JsonlUnits:
 
     Raises:
         LookupError: there is no such file.
+        ValueError: the frame rate is not positive.
     """
 
     holds: Holds = "clips"
@@ -52,6 +54,11 @@ class JsonlUnits:
             raise LookupError(
                 f"JsonlUnits: no file at {str(self._path)!r}, or no metadata at "
                 f"{str(self._metadata)!r}; expected lines of units, and their words."
+            )
+        if not 0 < frame_rate_hz < inf:
+            raise ValueError(
+                f"JsonlUnits: got frame_rate_hz={frame_rate_hz}, expected the frames in a second "
+                "that `duration` counts."
             )
         self._options, self._frame_rate_hz = options, frame_rate_hz
         self._lock = Lock()
@@ -145,7 +152,7 @@ class JsonlUnits:
                 size = len(line)
                 while not line.endswith(b"\n") and (rest := file.readline(most)):
                     size, line = size + len(rest), rest
-                name = _name(line) if size <= most else None
+                name = _name(line) if size <= most and line.strip() else None
                 yield offset, size if size > most else len(line.strip()), name
                 offset += size
 

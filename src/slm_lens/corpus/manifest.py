@@ -15,9 +15,10 @@ import torch
 from slm_lens.corpus.run_config import RunConfig
 from slm_lens.corpus.run_folder import MANIFEST, RunFolder
 from slm_lens.corpus.store import Store
-from slm_lens.corpus.tables import SCHEMA_VERSION
+from slm_lens.corpus.tables import OF_KIND, SCHEMA_VERSION
 from slm_lens.errors import RunError
 from slm_lens.model.hooked import HookedSLM
+from slm_lens.speech.alignments.timed_word import shown
 from slm_lens.vocab import SpeechTextVocab
 
 _PACKAGES = ("slm-lens", "torch", "transformers", "transformer-lens", "numpy", "polars", "pyarrow")
@@ -113,8 +114,20 @@ def read_manifest(store: Store) -> dict[str, Any]:
         ) from None
     if found != SCHEMA_VERSION:
         raise RunError(
-            f"open_run: {place} has schema version {found!r}, expected {SCHEMA_VERSION}. Read it "
-            "with the version of slm-lens that wrote it."
+            f"open_run: {place} has schema version {shown(found)}, expected {SCHEMA_VERSION}. "
+            "Read it with the version of slm-lens that wrote it."
+        )
+    data = manifest.get("data")
+    counts = [data.get(n) for n in ("n_items", "n_shards")] if isinstance(data, dict) else [None]
+    if (
+        not all(type(n) is int and n >= 0 for n in counts)
+        or type(manifest.get("table")) is not dict
+        or manifest.get("kind") not in list(OF_KIND)
+    ):
+        raise RunError(
+            f"open_run: {place} does not say of which kind the run is ({list(OF_KIND)}), how many "
+            "items and shards it has, or what its table holds; expected the manifest of a run. "
+            "Was it edited?"
         )
     return manifest
 

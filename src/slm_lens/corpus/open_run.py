@@ -1,7 +1,7 @@
 """A run from its folder: lazy tables, and what is computed from them without a model."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,10 @@ from slm_lens.model._facts import provenance_from
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+_FACTS = {f.name for f in fields(WordLens)} - {
+    "table", "words_without_tokens", "words_without_positions"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,16 +120,22 @@ class CorpusRun:
 
         Raises:
             ValueError: the run is of another kind.
-            RunError: the run is not finished, or no item could be read.
+            RunError: the run is not finished, no item could be read, or its manifest was edited.
         """  # noqa: DOC502 (ValueError is raised by table)
         table = self._whole("words")
         first = table.filter(layer=0, n_targets_current=0)
         without = self.items.select("words_without_positions").collect().to_series()
+        facts = self._facts()
+        if facts.keys() != _FACTS:
+            raise RunError(
+                f"open_run: the manifest of {self.url} has facts {sorted(facts)} of the table, "
+                f"expected {sorted(_FACTS)}. Was it edited?"
+            )
         return WordLens(
             table=table,
             words_without_tokens=dict(Counter(first["word"].to_list())),
             words_without_positions=dict(Counter(w for said in without for w in said)),
-            **self._facts(),
+            **facts,
         )
 
     def activations(self) -> CachedActivations:
@@ -227,9 +237,9 @@ class CorpusRun:
 
     def _facts(self) -> dict[str, Any]:
         """What the run's results are besides their rows."""
-        facts = dict(self.manifest["table"])
         place = f"open_run: {self.url}"
-        return facts | {"provenance": provenance_from(facts["provenance"], place)}
+        facts = dict(self.manifest["table"])
+        return facts | {"provenance": provenance_from(facts.get("provenance"), place)}
 
     def _files(self, table: str) -> list[str]:
         there = set(shards_of(self._store.names(table)))

@@ -6,6 +6,7 @@ data set.
 """
 
 import difflib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import cast
 
 import polars as pl
 
+from slm_lens.corpus._arrow import read_table
 from slm_lens.corpus.clip_folder import read_clip
 from slm_lens.corpus.dataset import ItemKey, ReadOptions, inside
 from slm_lens.corpus.folder import alignment_beside
@@ -24,6 +26,7 @@ _REQUIRED = ("name", "clean", "corrupted", "clean_modality", "corrupted_modality
 _OPTIONAL = ("foil", "continue_in")
 _ENDINGS = (".csv", ".jsonl", ".parquet")
 _SIDES = ("clean", "corrupted")
+_MOST_COLUMNS = 1000
 
 _Row = dict[str, str | None]
 
@@ -217,10 +220,11 @@ def _table(path: Path, caller: str) -> pl.DataFrame:
         if ending == ".csv":
             table = pl.read_csv(path, infer_schema=False)
         elif ending == ".jsonl":
+            _refuse_nested(path)
             table = pl.read_ndjson(path, infer_schema_length=None)
         else:
-            table = pl.read_parquet(path)
-    except pl.exceptions.PolarsError as error:
+            table = read_table(path)
+    except (pl.exceptions.PolarsError, ValueError) as error:
         raise ValueError(
             f"{caller}: {path.name} cannot be read ({error}), expected a table as its ending "
             f"{ending} says. Is the file whole, and UTF-8?"
@@ -228,6 +232,26 @@ def _table(path: Path, caller: str) -> pl.DataFrame:
     _check_columns(path, table, caller)
     absent = [pl.lit(None, pl.String).alias(c) for c in _OPTIONAL if c not in table.columns]
     return table.with_columns(pl.all().cast(pl.String)).with_columns(absent)
+
+
+def _refuse_nested(path: Path) -> None:
+    """Refuse lines that are no flat objects: a few kilobytes of nested ones fill polars' memory.
+
+    Raises:
+        ValueError: a line is something else, or the lines have more columns than any table.
+    """
+    names: set[str] = set()
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line) if line.strip() else {}
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"line {number}: {error}") from None
+            if not isinstance(row, dict) or any(isinstance(v, list | dict) for v in row.values()):
+                raise ValueError(f"line {number} is no object of texts")
+            names |= row.keys()
+            if len(names) > _MOST_COLUMNS:
+                raise ValueError(f"its lines have more than {_MOST_COLUMNS} columns")
 
 
 def _check_columns(path: Path, table: pl.DataFrame, caller: str) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from slm_lens.corpus.dataset import ItemKey, ReadOptions
+from slm_lens.corpus._arrow import bytes_of, checked_groups, n_bytes_of, texts_of
+from slm_lens.corpus._parquet_footer import StatedGroup
+from slm_lens.corpus.dataset import ITEM_ERRORS, ItemKey, ReadOptions
 from slm_lens.corpus.items import Holds, Item, TrialItem
 from slm_lens.corpus.row_items import RowItems
 from slm_lens.corpus.table_columns import ColumnKind, TableColumns, kinds_of
@@ -45,17 +47,20 @@ class ParquetRows:
             raise LookupError(f"ParquetRows: no Parquet at {str(path)!r}, expected a file of rows.")
         self._options, self._columns = options, columns
         self._lock = Lock()
+        self._stated: list[tuple[StatedGroup, ...]] = []
         self._open = [self._checked(f) for f in self._files]
-        self._rows = RowItems(columns, self._kinds(), options, self._root)
+        kinds = self._kinds()
+        self._rows = RowItems(columns, kinds, options, self._root)
+        self._sound = {columns.audio, *(c for c, kind in kinds.items() if kind == "sound")}
         self.holds: Holds = columns.holds
         self.has_sound, self.has_words = self._rows.has_sound, self._rows.has_words
-        self._kept: dict[str, OrderedDict[tuple[int, int], pa.ChunkedArray]] = {}
+        self._kept: dict[str, OrderedDict[tuple[int, int], pa.ChunkedArray | str]] = {}
         self._groups: list[tuple[int, int, int]] = []
         start = 0
-        for f, file in enumerate(self._open):
-            for group in range(file.metadata.num_row_groups):
+        for f, stated in enumerate(self._stated):
+            for group, about in enumerate(stated):
                 self._groups.append((f, group, start))
-                start += file.metadata.row_group(group).num_rows
+                start += about.n_rows
         self._starts = [start for _, _, start in self._groups]
 
     def _checked(self, path: Path) -> pq.ParquetFile:
@@ -66,12 +71,18 @@ class ParquetRows:
             ValueError: it is no Parquet.
         """  # noqa: DOC502 (LookupError is raised by require)
         try:
-            file = pq.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
+            about = pq.read_metadata(path)
+            self._stated.append(checked_groups(path))
+            texts = texts_of(about, self._columns.names())
+            # A text that stands for many rows is kept once, as the file has it: written out, a file
+            # of two kilobytes can fill any memory.
+            file = pq.ParquetFile(path, metadata=about, read_dictionary=texts)
+            names = file.schema_arrow.names
+        except (pa.ArrowException, OSError, ValueError, LookupError) as error:
             raise ValueError(
                 f"ParquetRows: {path.name} cannot be read ({error}), expected Parquet."
             ) from None
-        self._columns.require(file.schema_arrow.names, f"ParquetRows: {path.name}")
+        self._columns.require(names, f"ParquetRows: {path.name}")
         return file
 
     def _kinds(self) -> dict[str, ColumnKind]:
@@ -135,20 +146,30 @@ class ParquetRows:
             return place
         try:
             name = self._value(number, self._columns.name)
-        except (pa.ArrowException, OSError, ValueError):
+        except (*ITEM_ERRORS, pa.ArrowException):
             return place
         return str(name) if isinstance(name, str | int) and str(name).strip() else place
 
     def _value(self, number: int, column: str) -> Any:
-        """One value; raises ValueError if its row group cannot be read."""
+        """One value; raises ValueError if it is too large or its row group cannot be read."""
         f, group, start = self._groups[bisect_right(self._starts, number) - 1]
         with self._lock:  # a ParquetFile is read by one thread at a time
             kept = self._kept.setdefault(column, OrderedDict())
             if (f, group) not in kept:
-                kept[f, group] = self._column(f, group, column)
+                try:
+                    kept[f, group] = self._column(f, group, column)
+                except ValueError as error:  # kept as well: each of its rows would try again
+                    kept[f, group] = str(error)
                 if len(kept) > _GROUPS_KEPT:
                     kept.popitem(last=False)
-            return kept[f, group][number - start].as_py()
+            values = kept[f, group]
+        if isinstance(values, str):
+            raise ValueError(values)
+        row = values.slice(number - start, 1)
+        limit = "max_clip_bytes" if column in self._sound else "max_row_bytes"
+        size = bytes_of(row)
+        self._options.limits.check(f"column {column!r} of row {number} in bytes", size, limit)
+        return row[0].as_py()
 
     def _column(self, f: int, group: int, column: str) -> pa.ChunkedArray:
         """A column of one row group.
@@ -157,10 +178,7 @@ class ParquetRows:
             ValueError: it is too large, or cannot be read.
         """
         where = f"column {column!r} of row group {group} of {self._files[f].name}"
-        of_group = self._open[f].metadata.row_group(group)
-        chunks = (of_group.column(i) for i in range(of_group.num_columns))
-        own = [c for c in chunks if c.path_in_schema.split(".")[0] == column]
-        n_bytes = sum(c.total_uncompressed_size for c in own)
+        n_bytes = n_bytes_of(self._open[f].metadata, self._stated[f][group], column)
         self._options.limits.check(f"the size of {where} in bytes", n_bytes, "max_group_bytes")
         try:
             return self._open[f].read_row_group(group, columns=[column]).column(column)

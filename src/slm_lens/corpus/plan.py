@@ -13,6 +13,7 @@ from functools import cached_property
 
 import polars as pl
 
+from slm_lens.corpus._arrow import read_table
 from slm_lens.corpus.dataset import ITEM_ERRORS, Dataset, ItemKey
 from slm_lens.errors import RunError
 from slm_lens.lens.control_words import CorpusWords
@@ -123,8 +124,8 @@ def read_plan(content: bytes, place: str) -> RunPlan:
         RunError: the file is damaged.
     """
     try:
-        table = pl.read_parquet(content)
-    except (pl.exceptions.PolarsError, OSError) as error:
+        table = read_table(content)
+    except ValueError as error:
         raise RunError(
             f"run_corpus: {place} cannot be read ({error}), expected the plan of a run. Start "
             "again in a new folder."
@@ -135,6 +136,12 @@ def read_plan(content: bytes, place: str) -> RunPlan:
             "of another version: start again in a new folder."
         )
     items = table.select(_KEY_SCHEMA.keys())
+    said = table["words"].list
+    if any(items.null_count().row(0)) or (said.len() != said.drop_nulls().list.len()).any():
+        raise RunError(
+            f"run_corpus: {place} lacks a value, expected a key for each item. Start again in "
+            "a new folder."
+        )
     digest = hashlib.sha256()
     for row in items.iter_rows():
         digest.update(json.dumps(row).encode())

@@ -15,6 +15,7 @@ A shard is done when its file of ``items`` is there.
 import io
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ from slm_lens.errors import RunError
 
 MANIFEST, PLAN = "manifest.json", "plan.parquet"
 _TABLES = {*COMMON, *(t for tables in OF_KIND.values() for t in tables), ACTIVATIONS}
+_SHARD = re.compile(r"([0-9]{6,18})\.(?:parquet|safetensors)")
 _OWN = {MANIFEST, PLAN, "leases", *_TABLES}
 
 Content = pl.DataFrame | Mapping[str, Tensor]
@@ -147,7 +149,7 @@ def shards_of(names: list[str]) -> list[int]:
     Returns:
         The numbers.
     """
-    return sorted(int(n.partition(".")[0]) for n in names if n[:1].isdigit() and ".part" not in n)
+    return sorted(int(m[1]) for n in names if (m := _SHARD.fullmatch(n)))
 
 
 def _is_own(name: str) -> bool:

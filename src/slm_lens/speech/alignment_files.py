@@ -265,8 +265,8 @@ def _json(text: str, where: str) -> object:
     """
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
-        if error.msg != "Extra data":
+    except (ValueError, RecursionError) as error:  # too many digits are a ValueError
+        if not isinstance(error, json.JSONDecodeError) or error.msg != "Extra data":
             raise AlignmentError(
                 f"{where}: got text that is not JSON ({error}), expected JSON. Is the file whole?"
             ) from None
@@ -274,7 +274,7 @@ def _json(text: str, where: str) -> object:
     for number, line in enumerate(text.split("\n"), start=1):
         try:
             rows += [json.loads(line)] if line.strip() else []
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise AlignmentError(
                 f"{where}: line {number} is not JSON ({error}), expected one value in each line. "
                 "Is the file whole?"

@@ -32,6 +32,9 @@ _BLOCK_SAMPLES = 1 << 20
 LARGEST_RATE_HZ = 384_000
 """Sample rate up to which a clip whose length is limited is decoded."""
 
+SMALLEST_RATE_HZ = 1000
+"""Sample rate from which a clip is taken for speech. Resampled from 1 Hz, a small file is large."""
+
 _UNKNOWN_FRAMES = 2**63 - 1
 """What libsndfile says of a FLAC file that states no length, as ffmpeg writes into a pipe."""
 
@@ -195,7 +198,8 @@ def _refuse_unusable(path: Path, where: str) -> None:
     """Refuse what can be told without decoding.
 
     Raises:
-        AudioError: no such file, a folder, something else that is no file, or an empty file.
+        AudioError: no such file, a folder, something else that is no file, samples without a
+            header, or an empty file.
     """
     if path.is_dir():
         raise AudioError(f"{where}: got a folder, expected a sound file. Name a file in it.")
@@ -203,6 +207,11 @@ def _refuse_unusable(path: Path, where: str) -> None:
         raise AudioError(f"{where}: got no such file, expected a sound file. Check the path.")
     if not path.is_file():  # a pipe would be waited for
         raise AudioError(f"{where}: got a pipe or device, expected a sound file. Copy it first.")
+    if path.suffix.casefold() == ".raw":  # soundfile asks for their rate, whatever they hold
+        raise AudioError(
+            f"{where}: got samples without a header, expected a sound file that states its sample "
+            "rate. Write a .wav with `ffmpeg`, or rename it if it is one."
+        )
     if path.stat().st_size == 0:
         raise AudioError(f"{where}: got an empty file (0 bytes), expected sound. Copy it again.")
 
@@ -225,13 +234,14 @@ def _decode(
                     "be checked to be whole. Write it again with `ffmpeg -i FILE out.flac`."
                 )
             _refuse_long(promised, rate_hz, where, max_duration_s)
-            mono, n_read = np.zeros(promised, dtype=np.float32), 0
+            mono, n_read = _room(promised, where), 0
             while n_read < promised:
                 some = min(promised - n_read, max(1, _BLOCK_SAMPLES // n_channels))
                 block = file.read(some, dtype="float32", always_2d=True)
                 if not len(block):
                     break
-                mono[n_read : n_read + len(block)] = block.mean(axis=1)
+                with np.errstate(invalid="ignore", over="ignore"):  # told by check_waveform
+                    mono[n_read : n_read + len(block)] = block.mean(axis=1)
                 n_read += len(block)
     except soundfile.LibsndfileError as error:
         raise AudioError(
@@ -247,12 +257,32 @@ def _decode(
     return mono, n_channels, rate_hz
 
 
+def _room(n_frames: int, where: str) -> Float32[np.ndarray, " n_frames"]:
+    """Room for as many frames as a header states.
+
+    Raises:
+        AudioError: no memory holds them.
+    """
+    try:
+        return np.zeros(n_frames, dtype=np.float32)
+    except (MemoryError, ValueError):
+        raise AudioError(
+            f"{where}: got a file that states {n_frames} frames, which no memory holds, expected a "
+            "clip. Is the header damaged? Pass max_duration_s to refuse such files by length."
+        ) from None
+
+
 def _refuse_long(n_frames: int, rate_hz: int, where: str, max_duration_s: float | None) -> None:
     """Refuse a clip by what its header states, before anything is decoded.
 
     Raises:
         AudioError: it is longer, or has a higher rate, than may be decoded.
     """
+    if rate_hz < SMALLEST_RATE_HZ:
+        raise AudioError(
+            f"{where}: got a sample rate of {rate_hz} Hz, expected at least {SMALLEST_RATE_HZ} Hz, "
+            "which speech needs. Is the header damaged?"
+        )
     if max_duration_s is None:
         return
     if n_frames > max_duration_s * rate_hz:

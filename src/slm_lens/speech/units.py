@@ -4,6 +4,7 @@
 long each run lasted, so any unit can be placed in seconds again.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -54,7 +55,7 @@ class Units:
     Raises:
         TypeError: ids or durations are no tensor of whole numbers.
         ValueError: no unit, a negative id, a duration under one frame, or a frame rate that is
-            not positive.
+            not positive and finite.
     """
 
     ids: Int[Tensor, " n_units"]
@@ -79,7 +80,7 @@ class Units:
                 "Units: got a duration under 1 frame, expected every unit to last at least one. "
                 "Durations are in frames, not in seconds."
             )
-        if not self.frame_rate_hz > 0:
+        if not 0 < self.frame_rate_hz < math.inf:
             raise ValueError(
                 f"Units: got frame_rate_hz={self.frame_rate_hz}, expected a positive number."
             )

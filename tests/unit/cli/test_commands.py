@@ -77,12 +77,12 @@ def test_run_takes_a_file_and_flags_and_goes_on(clips, tmp_path, capsys, monkeyp
     config = tmp_path / "run.yaml"
     config.write_text(
         f"model: {{name: organism}}\ndata: {{format: folder, path: '{clips}'}}\n"
-        f"out: '{tmp_path / 'run'}'\nn_draws: 2\nitems_per_shard: 2\n"
+        f"out: '{tmp_path / 'run'}'\nphases: {{n_draws: 2}}\nitems_per_shard: 2\n"
     )
     out = run("run", config)
     assert "3 of 3 items read, 2 of 2 shards done" in out
     flags = ["--model", "organism", "--data", clips, "--format", "folder", "--n-draws", 2]
-    flags += ["--out", tmp_path / "run", "--items-per-shard", 2, "--n-workers", 1]
+    flags += ["--out", tmp_path / "run", "--items-per-shard", 2, "--n-readers", 1]
     assert run("run", *flags, "--seed", 0) == out  # nothing was left to do
     assert "n_draws: 3 instead of 2" in refused(capsys, monkeypatch, "run", config, "--n-draws", 3)
     (clips / "x.flac").touch()

@@ -108,7 +108,7 @@ BROKEN = {
     _no_words: ("read", "AlignmentError", "0 alignment files beside it"),
     _two_alignments: ("read", "AlignmentError", "2 alignment files beside it"),
     _no_json: ("read", "AlignmentError", "not JSON"),
-    _deep_json: ("read", "RecursionError", "recursion"),
+    _deep_json: ("read", "AlignmentError", "not JSON"),
     _overlapping: ("read", "AlignmentError", "overlap"),
     _past_the_end: ("read", "AlignmentError", "clip"),
     _endless_time: ("read", "", "digits|number of seconds"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -19,6 +21,7 @@ from slm_lens.corpus.batches import batches, padding_share
 from slm_lens.corpus.leases import Leases
 from slm_lens.corpus.manifest import vocabulary
 from slm_lens.corpus.open_run import open_run
+from slm_lens.corpus.plan import read_plan
 from slm_lens.corpus.run import run_corpus
 from slm_lens.corpus.run_config import run_config
 from slm_lens.corpus.run_folder import RunFolder
@@ -284,14 +287,65 @@ def test_a_folder_with_other_things_is_refused(tiny_model, data, tmp_path):
         open_run(tmp_path)
 
 
+def _manifest(n_shards=1, table=None, kind="phases"):
+    about = {"n_items": 1, "n_shards": n_shards}
+    return json.dumps({"schema_version": 2, "kind": kind, "data": about, "table": table or {}})
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "cannot be read"), ("[]", "cannot be read"), ('{"schema_version": 9}', "version 9")],
+    [
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"schema_version": 9}', "version 9"),
+        ('{"schema_version": ' + "[" * 900 + "]" * 900 + "}", "version"),
+        ('{"schema_version": 2}', "does not say of which kind"),
+        (_manifest(n_shards=-1), "how many items and shards"),
+        (_manifest(table=3), "or what its table holds"),
+        (_manifest(kind="sweep"), r"of which kind the run is \(\['phases', 'score'"),
+        (_manifest(kind=["phases"]), "of which kind"),
+    ],
 )
 def test_a_damaged_manifest_is_told(tmp_path, content, message):
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(RunError, match=message):
         open_run(tmp_path)
+
+
+def test_other_facts_of_the_table_and_other_files_are_told(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run" / "items" / "0x.parquet").touch()
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    manifest["table"]["kernel"] = manifest["table"].pop("policy")
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    edited = open_run(tmp_path / "run")
+    assert edited.shards == run.shards
+    with pytest.raises(RunError, match=r"has facts \['d_vocab', 'kernel'.*expected"):
+        edited.word_lens()
+
+
+@pytest.mark.parametrize("name", [None, "a"])
+def test_a_plan_lacks_nothing(tmp_path, name):
+    """A list that is absent is that of an item whose words could not be read."""
+    rows = [(name, "a:1", 0, 9, None), ("b", "a:2", 1, 9, [None])]
+    schema = {"name": pl.String, "place": pl.String, "number": pl.Int64, "size_bytes": pl.Int64}
+    table = pl.DataFrame(rows, schema=schema | {"words": pl.List(pl.String)}, orient="row")
+    (table[:1] if name is None else table).write_parquet(tmp_path / "plan.parquet")
+    with pytest.raises(RunError, match="lacks a value"):
+        read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet")
+    table[: 0 if name is None else 1].write_parquet(tmp_path / "plan.parquet")
+    assert len(read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet").items) == (name is not None)
+
+
+def test_a_plan_that_is_no_utf_8_is_told(tmp_path):
+    """Polars panics, later, at the row that has it."""
+    name = pa.array([b"\xff"], pa.binary()).view(pa.string())
+    words = pa.array([["a"]], pa.list_(pa.string()))
+    rows = {"name": name, "place": ["a:1"], "number": [0], "size_bytes": [9], "words": words}
+    pq.write_table(pa.table(rows), tmp_path / "plan.parquet")
+    with pytest.raises(RunError, match=r"plan\.parquet cannot be read \(.*UTF8"):
+        read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet")
 
 
 def test_a_damaged_plan_is_told(tiny_model, data, tmp_path):

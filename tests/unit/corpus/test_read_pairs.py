@@ -210,6 +210,23 @@ def test_a_file_that_is_no_table_is_refused(organism, tmp_path):
         read_pairs(organism, path)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a":' * 900 + "1" + "}" * 900, "line 1 is no object of texts"),  # polars: 10 GB
+        ("[" * 5000, "line 1: maximum recursion depth"),
+        ('{"a": "b"}\n\n[]', "line 3 is no object of texts"),
+        ("".join(f'{{"c{i}": null}}\n' for i in range(1001)), "more than 1000 columns"),
+        ('{"a": ' + "9" * 5000 + "}", "line 1: Exceeds the limit"),
+    ],
+)
+def test_lines_that_are_no_rows_are_refused(organism, tmp_path, text, message):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"pairs.jsonl cannot be read \(.*{message}"):
+        read_pairs(organism, path)
+
+
 @pytest.mark.usefixtures("untyped")
 @pytest.mark.parametrize("option", ["match", "policy"])
 def test_unknown_options_are_refused(organism, tmp_path, option):

@@ -2,7 +2,9 @@
 
 import inspect
 import json
+import os
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -211,3 +213,68 @@ def test_what_cannot_be_written_is_refused_and_leaves_the_old_file(tmp_path):
     ):
         write_alignment(tmp_path / "clip.ctm", WORDS)
     assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", "[" * 100_000),
+        ("a.json", '{"aligned_text": [["a", 0, 1' + "0" * 5000 + "]]}"),
+        ("a.jsonl", "{}\n" + '{"a":' * 100_000),
+    ],
+)
+def test_json_without_an_end_is_no_json(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(AlignmentError, match=r"not JSON.*Is the file whole"):
+        read_alignment(tmp_path / name)
+
+
+def test_what_is_nested_deeply_is_named_in_few_characters(tmp_path):
+    """JSON may be nested so deeply that it can be read and not be shown."""
+    for depth in range(900, 1000):
+        nested = "[" * depth + "]" * depth
+        (tmp_path / "a.json").write_text('{"file_name": "a", "aligned_text": [' + nested + "]}")
+        with pytest.raises(AlignmentError) as caught:
+            read_alignment(tmp_path / "a.json")
+        assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.ctm", "word " * 10_000),
+        (
+            "a.json",
+            json.dumps(
+                {"tiers": {f"t{i}": {"type": "interval", "entries": []} for i in range(10_000)}}
+            ),
+        ),
+        ("a.json", json.dumps({"file_name": "a", "aligned_text": [["x" * 10_000] * 2]})),
+    ],
+)
+def test_messages_are_short_whatever_the_file(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(AlignmentError, match="expected") as caught:
+        read_alignment(tmp_path / name)
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.ctm")
+    with pytest.raises(AlignmentError, match="got a pipe or device"):
+        read_alignment(tmp_path / "a.ctm")
+
+
+def test_many_words_and_clips_are_read_in_one_pass(tmp_path):
+    n = 20_000
+    words = ", ".join(['{"word": "a"}'] * n)
+    (tmp_path / "a.json").write_text(
+        '{"segments": [{"start": 0, "end": 1, "words": [' + words + "]}]}"
+    )
+    clips = [json.dumps({"file_name": f"{i}", "aligned_text": [["a", 0, 1]]}) for i in range(n)]
+    (tmp_path / "a.jsonl").write_text("\n".join(clips))
+    began_s = time.process_time()
+    placed = read_alignment(tmp_path / "a.json", missing="interpolate")
+    assert triples(placed)[n // 2] == ("a", pytest.approx(0.5), pytest.approx(0.5 + 1 / n))
+    assert len(read_alignment(tmp_path / "a.jsonl", utterance="7")) == 1
+    assert time.process_time() - began_s < 5  # each looked for among all others: half a minute

@@ -218,3 +218,34 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(AudioError, match="got a pipe or device"):
         read_audio(tmp_path / "a.wav", sample_rate_hz=8000)
+
+
+def test_samples_without_a_header_are_refused(tmp_path):
+    (tmp_path / "a.raw").write_bytes(bytes(100))
+    with pytest.raises(AudioError, match="got samples without a header"):
+        read_audio(tmp_path / "a.raw", sample_rate_hz=8000)
+
+
+def test_a_rate_that_no_speech_has_is_refused(tmp_path):
+    """At 1 Hz, 40 kB of samples would be a gigabyte at 16 kHz."""
+    soundfile.write(tmp_path / "a.wav", sine(8000), 999)
+    with pytest.raises(AudioError, match="a sample rate of 999 Hz, expected at least 1000 Hz"):
+        read_audio(tmp_path / "a.wav", sample_rate_hz=16_000)
+    soundfile.write(tmp_path / "a.wav", sine(8000), 1000)
+    assert len(read_audio(tmp_path / "a.wav", sample_rate_hz=2000)) == 16_000
+
+
+@pytest.mark.parametrize("n_frames", [1 << 60, 1 << 62])
+def test_a_length_that_no_memory_holds_is_refused(tmp_path, monkeypatch, n_frames):
+    """OGG counts them in 64 bits; numpy: MemoryError of the first, ValueError of the second."""
+    soundfile.write(tmp_path / "a.flac", sine(8000), 8000)
+    monkeypatch.setattr(soundfile.SoundFile, "frames", n_frames)
+    with pytest.raises(AudioError, match=f"states {n_frames} frames, which no memory holds"):
+        read_audio(tmp_path / "a.flac", sample_rate_hz=8000)
+
+
+def test_infinite_samples_of_two_channels_are_told_once(tmp_path):
+    both = np.array([[np.inf, -np.inf]] * 9, dtype=np.float32)
+    soundfile.write(tmp_path / "a.wav", both, 8000, subtype="FLOAT")
+    with pytest.raises(AudioError, match=r"\(2 channels, averaged\): got 9 of 9 samples"):
+        read_audio(tmp_path / "a.wav", sample_rate_hz=8000)

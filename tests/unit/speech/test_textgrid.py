@@ -1,6 +1,7 @@
 """Praat TextGrids and the JSON of the Montreal Forced Aligner: tiers, encodings, silence."""
 
 import json
+import time
 
 import pytest
 from praatio import textgrid
@@ -187,8 +188,13 @@ def test_a_tier_of_silence_has_no_words(grid):
     ("text", "message"),
     [
         ("once upon a time", r"without Praat's header"),
-        (LONG.replace("xmax = 0.25", "xmax = a quarter"), r"praatio cannot read"),
-        (LONG[: LONG.index("item []")], r"praatio cannot read"),
+        (LONG.replace("xmax = 0.25", "xmax = a quarter"), r"line 18: '' stands where the end of"),
+        (LONG[: LONG.index('"say')], r"line 26: the end stands where a label should"),
+        (LONG[:-4], r"line 30: a text has no closing quote"),
+        (LONG.replace('"TextGrid"', '"PitchTier"'), r"object is 'PitchTier', not 'TextGrid'"),
+        (LONG.replace("IntervalTier", "Tier"), r"the class of a tier is 'Tier'"),
+        (LONG.replace("<exists>", "1"), r"1.0 stands where whether there are tiers should"),
+        (LONG[: LONG.index("size")].replace("exists", "absent"), r"got interval tiers \[\]"),
         (LONG[: LONG.index("        intervals [4]")], r"up to 1.5 s in tier 'words'.*end at 2.0 s"),
         (SHORT[: SHORT.index("1.5\n2")], r"up to 1.5 s in tier 'words'.*end at 2.0 s"),
         (LONG.replace("xmin = 0\n", "xmin = 0.25\n"), r"starts at 0.25 s, expected 0 s"),
@@ -199,6 +205,24 @@ def test_a_broken_textgrid_is_named(tmp_path, text, message):
     (tmp_path / "a.TextGrid").write_text(text)
     with pytest.raises(AlignmentError, match=r"read_alignment: .*a.TextGrid: .*" + message):
         read_alignment(tmp_path / "a.TextGrid")
+
+
+def test_remarks_and_what_does_not_stand_free_are_passed_over(tmp_path):
+    """The rules of Praat's manual: the long format's words are remarks of the short one."""
+    text = LONG.replace("xmin = 0.25", 'xmin 1:2 [3] = 0.25 ! not 5, nor "six"')
+    text = text.replace("xmax = 1.5\n", "xmax=1.5\n").replace('= "naïve"', '="naïve"')
+    (tmp_path / "a.TextGrid").write_text(text)
+    assert triples(read_alignment(tmp_path / "a.TextGrid")) == EXPECTED
+
+
+@pytest.mark.parametrize("text", ['text = "' * 100_000 + "x", '"a""' * 100_000, '"' * 200_001])
+def test_texts_without_an_end_are_looked_for_once(tmp_path, text):
+    """Patterns that begin anew at every quote take minutes for the first."""
+    (tmp_path / "a.TextGrid").write_text(LONG[: LONG.rindex('"<eps>')] + text)
+    began_s = time.process_time()
+    with pytest.raises(AlignmentError, match="cannot be read"):
+        read_alignment(tmp_path / "a.TextGrid")
+    assert time.process_time() - began_s < 2
 
 
 def test_a_binary_textgrid_is_named(tmp_path):

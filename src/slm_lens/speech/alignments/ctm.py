@@ -1,7 +1,7 @@
 """NIST and Kaldi CTM: ``utterance channel start duration word [confidence]``."""
 
 from slm_lens.errors import AlignmentError
-from slm_lens.speech.alignments.timed_word import SILENCE_LABELS, Segment, TimedWord
+from slm_lens.speech.alignments.timed_word import SILENCE_LABELS, Segment, TimedWord, shown
 from slm_lens.speech.alignments.utterances import choose_utterance
 
 
@@ -57,6 +57,6 @@ def _line(line: str, where: str) -> tuple[str, str, TimedWord]:
         else:
             return name, channel, TimedWord(word, start_s, start_s + duration_s)
     raise AlignmentError(
-        f"{where}: got {line.strip()!r}, expected `utterance channel start duration word "
+        f"{where}: got {shown(line.strip())}, expected `utterance channel start duration word "
         "[confidence]` with times in seconds. Correct the line."
     )

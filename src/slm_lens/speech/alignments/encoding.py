@@ -23,7 +23,8 @@ def read_text(path: Path, where: str) -> str:
         The text, its lines ending in a line feed.
 
     Raises:
-        AlignmentError: the file is missing, a folder, empty, binary, or in another encoding.
+        AlignmentError: the file is missing, a folder or a pipe, empty, binary, or in another
+            encoding.
 
     Source:
         Praat's manual, "TextGrid file formats": Praat writes UTF-8 or UTF-16.
@@ -32,6 +33,8 @@ def read_text(path: Path, where: str) -> str:
         raise AlignmentError(f"{where}: got a folder, expected an alignment file. Name a file.")
     if not path.exists():
         raise AlignmentError(f"{where}: got no such file, expected an alignment. Check the path.")
+    if not path.is_file():  # a pipe would be waited for
+        raise AlignmentError(f"{where}: got a pipe or device, expected a file. Copy it first.")
     content = path.read_bytes()
     if not content.strip():
         raise AlignmentError(f"{where}: got an empty file, expected words with times.")

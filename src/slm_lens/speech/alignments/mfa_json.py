@@ -2,7 +2,7 @@
 
 from slm_lens.errors import AlignmentError
 from slm_lens.speech.alignments.tiers import choose_tier
-from slm_lens.speech.alignments.timed_word import SILENCE_LABELS, Segment, timed_word
+from slm_lens.speech.alignments.timed_word import SILENCE_LABELS, Segment, shown, timed_word
 
 
 def parse_mfa_json(data: object, tier: str | None, where: str) -> list[Segment]:
@@ -31,8 +31,8 @@ def parse_mfa_json(data: object, tier: str | None, where: str) -> list[Segment]:
         )
     if data.get("start", 0) != 0:
         raise AlignmentError(
-            f"{where}: got an alignment that starts at {data['start']} s, expected 0 s, the start "
-            "of the clip. Shift its times."
+            f"{where}: got an alignment that starts at {shown(data['start'])} s, expected 0 s, "
+            "the start of the clip. Shift its times."
         )
     tiers = {
         name: found["entries"]
@@ -46,7 +46,8 @@ def parse_mfa_json(data: object, tier: str | None, where: str) -> list[Segment]:
     for entry in tiers[name]:
         if not isinstance(entry, list) or len(entry) != 3:
             raise AlignmentError(
-                f"{where}: got the entry {entry!r} in tier {name!r}, expected [begin, end, label]."
+                f"{where}: got the entry {shown(entry)} in tier {name!r}, expected "
+                "[begin, end, label]."
             )
         begin_s, end_s, label = entry
         word = timed_word(label, begin_s, end_s, where)

@@ -41,23 +41,36 @@ def fill_missing(segment: Segment, *, interpolate: bool, where: str) -> list[Ali
     # Boundary i lies before word i: there word i - 1 ends, and word i starts.
     ends_s = [segment.start_s, *(w.end_s for w in segment.words)]
     starts_s = [*(w.start_s for w in segment.words), segment.end_s]
+    # To the left the words to place begin where the first starts, or else its neighbour ends.
+    before = _nearest([_first(s, e) for s, e in zip(starts_s, ends_s, strict=True)])
+    turned = [_first(e, s) for s, e in zip(starts_s, ends_s, strict=True)][::-1]
+    after = [n and (len(ends_s) - 1 - n[0], n[1]) for n in _nearest(turned)[::-1]]
     filled = []
     for i, w in enumerate(segment.words):
         place = f"{where}: {w.word!r}"
         start_s, end_s = w.start_s, w.end_s
         if start_s is None:
-            start_s = _boundary_s(i, ends_s[i], ends_s, starts_s, place)
+            start_s = _boundary_s(i, ends_s[i], before[i], after[i], place)
         if end_s is None:
-            end_s = _boundary_s(i + 1, starts_s[i + 1], ends_s, starts_s, place)
+            end_s = _boundary_s(i + 1, starts_s[i + 1], before[i + 1], after[i + 1], place)
         filled.append(AlignedWord(w.word, start_s, end_s))
     return filled
+
+
+def _nearest(times_s: Sequence[float | None]) -> list[tuple[int, float] | None]:
+    """For each place the last one before it that has a time, and the time."""
+    found, last = [], None
+    for i, time_s in enumerate(times_s):
+        found.append(last)
+        last = last if time_s is None else (i, time_s)
+    return found
 
 
 def _boundary_s(
     i: int,
     neighbour_s: float | None,
-    ends_s: list[float | None],
-    starts_s: list[float | None],
+    before: tuple[int, float] | None,
+    after: tuple[int, float] | None,
     place: str,
 ) -> float:
     """Time of boundary ``i``: where the neighbour ends or starts, else between known boundaries.
@@ -67,20 +80,13 @@ def _boundary_s(
     """
     if neighbour_s is not None:
         return neighbour_s
-    # To the left the words to place begin where the first starts, or else its neighbour ends.
-    before = [(j, b) for j in range(i) if (b := _first(starts_s[j], ends_s[j])) is not None]
-    after = [
-        (j, b)
-        for j in range(i + 1, len(ends_s))
-        if (b := _first(ends_s[j], starts_s[j])) is not None
-    ]
-    if not before or not after:
+    if before is None or after is None:
         raise AlignmentError(
-            f"{place}: got no time for it, nor for anything {'before' if not before else 'after'} "
+            f"{place}: got no time for it, nor for anything {'after' if before else 'before'} "
             "it in its segment; expected a known time on both sides. Add the segment's start and "
             "end, or remove the word."
         )
-    (left, left_s), (right, right_s) = before[-1], after[0]
+    (left, left_s), (right, right_s) = before, after
     return left_s + (right_s - left_s) * (i - left) / (right - left)
 
 

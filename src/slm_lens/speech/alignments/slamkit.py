@@ -4,11 +4,12 @@ The words of slamkit carry their leading space (``" the"``), because it joins th
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 
 from slm_lens.errors import AlignmentError
 from slm_lens.speech.alignment import Alignment
-from slm_lens.speech.alignments.timed_word import Segment, TimedWord, timed_word
+from slm_lens.speech.alignments.timed_word import Segment, TimedWord, shown, timed_word
 from slm_lens.speech.alignments.utterances import choose_utterance
 
 
@@ -37,7 +38,7 @@ def parse_slamkit(data: object, utterance: str | None, where: str) -> list[Segme
         return [Segment(words_of_list(data[chosen], where))]
     rows: list = data if isinstance(data, list) else [data]
     names = [_file_name(row, f"{where}: clip {i}") for i, row in enumerate(rows)]
-    twice = sorted({n for n in names if names.count(n) > 1})
+    twice = sorted(n for n, times in Counter(names).items() if times > 1)
     if twice:
         raise AlignmentError(
             f"{where}: got two clips named {twice[0]!r}, expected each name once. Remove one."
@@ -113,7 +114,7 @@ def words_of_list(found: list, where: str) -> tuple[TimedWord, ...]:
             word, start_s, end_s = entry
         else:
             raise AlignmentError(
-                f"{where}: got {entry!r}, expected [word, start, end] or an object with these "
+                f"{where}: got {shown(entry)}, expected [word, start, end] or an object with these "
                 "keys. Correct the file."
             )
         words.append(timed_word(word, start_s, end_s, where))

@@ -1,16 +1,15 @@
-"""Praat TextGrids, through praatio: long and short text format."""
+"""Praat TextGrids, in the long and short text format; written through praatio."""
 
 import re
 from pathlib import Path
 
 import numpy as np
 from praatio import textgrid
-from praatio.utilities import textgrid_io
 from praatio.utilities.constants import Interval
-from praatio.utilities.errors import PraatioException
 
 from slm_lens.errors import AlignmentError
 from slm_lens.speech.alignment import Alignment
+from slm_lens.speech.alignments.praat_text import INTERVAL_TIER, read_tiers
 from slm_lens.speech.alignments.tiers import choose_tier
 from slm_lens.speech.alignments.timed_word import SILENCE_LABELS, Segment, TimedWord
 
@@ -39,26 +38,23 @@ def parse_textgrid(text: str, tier: str | None, where: str) -> list[Segment]:
             f'{where}: got a file without Praat\'s header `File type = "ooTextFile"`, expected a '
             "TextGrid. Is the ending right?"
         )
-    if re.search(r"xmin ?= ?-[\d.]*[1-9]", text):  # praatio would drop the minus sign
-        raise AlignmentError(f"{where}: got a time before 0 s, expected the clip to start at 0 s.")
     try:
-        grid = textgrid_io.parseTextgridStr(text, includeEmptyIntervals=True)
-        tiers = [t for t in grid["tiers"] if t["class"] == textgrid.INTERVAL_TIER]
-        entries = [
-            [(float(start), float(end), label) for start, end, label in t["entries"]] for t in tiers
-        ]
-    except (PraatioException, ValueError, IndexError) as error:
+        start_s, tiers = read_tiers(text)
+    except ValueError as error:
         raise AlignmentError(
-            f"{where}: got a TextGrid that praatio cannot read ({error!r}), expected Praat's long "
-            "or short text format. Is the file whole?"
+            f"{where}: got a TextGrid that cannot be read ({error}), expected Praat's long or "
+            "short text format. Is the file whole?"
         ) from None
-    if grid["xmin"] != 0:
+    if start_s < 0:
+        raise AlignmentError(f"{where}: got a time before 0 s, expected the clip to start at 0 s.")
+    if start_s != 0:
         raise AlignmentError(
-            f"{where}: got a TextGrid that starts at {grid['xmin']} s, expected 0 s, the start of "
+            f"{where}: got a TextGrid that starts at {start_s} s, expected 0 s, the start of "
             "the clip. In Praat: Modify > Modify times > Shift times to 0."
         )
-    chosen = choose_tier([t["name"] for t in tiers], tier, where)
-    name, end_s, words = tiers[chosen]["name"], tiers[chosen]["xmax"], entries[chosen]
+    tiers = [t for t in tiers if t.kind == INTERVAL_TIER]
+    chosen = tiers[choose_tier([t.name for t in tiers], tier, where)]
+    name, end_s, words = chosen.name, chosen.end_s, chosen.entries
     if words and words[-1][1] < end_s - _TIER_END_TOLERANCE_S:
         raise AlignmentError(
             f"{where}: got intervals up to {words[-1][1]} s in tier {name!r}, expected them up to "

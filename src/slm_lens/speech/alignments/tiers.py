@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Sequence
 
 from slm_lens.errors import AlignmentError
+from slm_lens.speech.alignments.timed_word import shown
 
 _PHONE_TIERS = frozenset({"phones", "phone", "phonemes", "phoneme", "segments"})
 
@@ -31,7 +32,9 @@ def choose_tier(names: Sequence[str], tier: str | None, where: str) -> int:
         if tier not in names:
             near = difflib.get_close_matches(tier, names, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise LookupError(f"{where}: got tier={tier!r}, expected one of {list(names)}.{hint}")
+            raise LookupError(
+                f"{where}: got tier={tier!r}, expected one of {shown(list(names))}.{hint}"
+            )
         found = [i for i, name in enumerate(names) if name == tier]
     else:
         lower = [name.casefold().strip() for name in names]
@@ -41,7 +44,7 @@ def choose_tier(names: Sequence[str], tier: str | None, where: str) -> int:
             found = [0]
     if len(found) != 1:
         raise AlignmentError(
-            f"{where}: got interval tiers {list(names)}, expected exactly one tier of words. Name "
-            "it: `tier='...'`."
+            f"{where}: got interval tiers {shown(list(names))}, expected exactly one tier of "
+            "words. Name it: `tier='...'`."
         )
     return found[0]

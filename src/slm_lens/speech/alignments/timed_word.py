@@ -1,5 +1,6 @@
 """What every format is read into, before times are checked."""
 
+import reprlib
 from dataclasses import dataclass
 
 from slm_lens.errors import AlignmentError
@@ -7,6 +8,9 @@ from slm_lens.errors import AlignmentError
 SILENCE_LABELS = frozenset({"", "<eps>", "sil", "SIL", "<sil>", "<SIL>", "sp", "SP"})
 """Labels of intervals in which nobody speaks: Praat's empty text, Kaldi's and MFA's marks. Unknown
 words (``<unk>``, ``spn``) are spoken, so they are kept."""
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 _LONGEST_S = 1e9
 """Half a human life. JSON has whole numbers that no float holds."""
@@ -59,7 +63,8 @@ def timed_word(word: object, start_s: object, end_s: object, where: str) -> Time
     """
     if not isinstance(word, str):
         raise AlignmentError(
-            f"{where}: got the word {word!r}, expected a string. Is the order word, start, end?"
+            f"{where}: got the word {shown(word)}, expected a string. Is the order word, "
+            "start, end?"
         )
     return TimedWord(word.strip(), seconds(start_s, word, where), seconds(end_s, word, where))
 
@@ -82,14 +87,21 @@ def seconds(value: object, owner: str, where: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LONGEST_S:
         raise AlignmentError(
-            f"{where}: got the time {_shown(value)} for {owner!r}, expected a number of seconds. "
+            f"{where}: got the time {shown(value)} for {owner!r}, expected a number of seconds. "
             "Correct the file."
         )
     return float(value)
 
 
-def _shown(value: object) -> str:
-    """A value in few characters: of a number of many digits Python refuses to make a text."""
+def shown(value: object) -> str:
+    """A value from JSON in few characters, for messages.
+
+    Args:
+        value: anything; lists in lists are shown to the sixth, since nothing shows a thousand.
+
+    Returns:
+        Its representation, shortened. Of a number of many digits Python refuses to make a text.
+    """
     if isinstance(value, int) and abs(value) > _LONGEST_S:
         return f"{'-' if value < 0 else ''}2^{abs(value).bit_length() - 1} or more"
-    return repr(value)[:80]
+    return _SHORT.repr(value)

@@ -1,7 +1,7 @@
 """WhisperX JSON: words inside segments, some without a time."""
 
 from slm_lens.errors import AlignmentError
-from slm_lens.speech.alignments.timed_word import Segment, seconds, timed_word
+from slm_lens.speech.alignments.timed_word import Segment, seconds, shown, timed_word
 
 
 def parse_whisperx(data: object, where: str) -> list[Segment]:
@@ -46,7 +46,9 @@ def _segment(found: object, where: str) -> Segment:
         )
     for w in words:
         if not isinstance(w, dict):
-            raise AlignmentError(f"{where}: got the word {w!r}, expected an object with `word`.")
+            raise AlignmentError(
+                f"{where}: got the word {shown(w)}, expected an object with `word`."
+            )
     return Segment(
         tuple(timed_word(w.get("word"), w.get("start"), w.get("end"), where) for w in words),
         start_s=seconds(found.get("start"), "the segment", where),
