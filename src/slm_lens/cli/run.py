@@ -25,7 +25,7 @@ def run(
     layout: Annotated[
         str | None, typer.Option(help="Of trials: swuggy, sblimp, salmon ...")
     ] = None,
-    out: Annotated[str | None, typer.Option(help="Folder of the run.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of the run, or its URL.")] = None,
     n_draws: Annotated[int | None, typer.Option(min=0, help="Control words per word.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of whatever is drawn.")] = None,
     items_per_shard: Annotated[int | None, typer.Option(min=1, help="Items in one file.")] = None,
@@ -36,6 +36,10 @@ def run(
         int | None, typer.Option(min=1, help="Threads that read sound and make units.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="Where to put the model.")] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="local (this process) or ray (a pool of processes).")
+    ] = None,
+    n_workers: Annotated[int | None, typer.Option(min=1, help="Of ray: models at once.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first item that cannot be used.")
     ] = False,
@@ -52,6 +56,7 @@ def run(
         "data": _given(path=data, format=data_format, layout=layout),
     }
     changes["phases"] = _given(n_draws=n_draws)
+    changes["engine"] = _given(name=engine, n_workers=n_workers)
     changes = {name: entries for name, entries in changes.items() if entries}
     changes |= _given(
         kind=kind,
@@ -68,7 +73,7 @@ def run(
     finished = run_corpus(chosen, progress=True)
     n_errors = len(finished.errors.collect())
     typer.secho(finished.summary(), fg="red" if n_errors else None)
-    typer.echo(f"Wrote {finished.path}; slm_lens.open_run reads it.")
+    typer.echo(f"Wrote {finished.url}; slm_lens.open_run reads it.")
 
 
 def _given(**options: object) -> dict[str, Any]:

@@ -93,7 +93,7 @@ class ParquetRows:
         """
         found = []
         for path, file in zip(self._files, self._open, strict=True):
-            schema = file.schema_arrow
+            schema = file.metadata.schema.to_arrow_schema()
             types = {c: schema.field(c).type for c in self._columns.segments}
             found.append(kinds_of(self._columns, types, f"ParquetRows: {path.name}"))
             if found[-1] != found[0]:

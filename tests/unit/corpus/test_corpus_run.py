@@ -335,7 +335,9 @@ def test_a_plan_lacks_nothing(tmp_path, name):
     with pytest.raises(RunError, match="lacks a value"):
         read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet")
     table[: 0 if name is None else 1].write_parquet(tmp_path / "plan.parquet")
-    assert len(read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet").items) == (name is not None)
+    assert len(read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet").items) == (
+        name is not None
+    )
 
 
 def test_a_plan_that_is_no_utf_8_is_told(tmp_path):
