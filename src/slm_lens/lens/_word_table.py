@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from slm_lens.lens._read_words import MODALITIES, VOCABS, WordReadout
 from slm_lens.lens.targets import WordTargets
@@ -93,9 +94,16 @@ def _rank_columns(ranks: np.ndarray, vocab: str, pool: str) -> list[pl.Series]:
         return columns
     for name, draws in zip(CONTROLS, np.split(ranks[:, 2:], len(CONTROLS), axis=1), strict=True):
         known = (draws > 0).any(1) & (ranks[:, 0 if name.endswith("current") else 1] > 0)
-        lists = [row.tolist() if ok else None for row, ok in zip(draws, known, strict=True)]
-        columns.append(pl.Series(f"{name}_{vocab}_{pool}", lists, dtype=pl.List(pl.Int32)))
+        columns.append(_lists(draws, known).alias(f"{name}_{vocab}_{pool}"))
     return columns
+
+
+def _lists(rows: np.ndarray, known: np.ndarray) -> pl.Series:
+    """A list for each row, null where it is not known; through Arrow, as there are many."""
+    offsets = np.concatenate([[0], np.cumsum(known * rows.shape[1])]).astype(np.int64)
+    values = pa.array(rows[known].reshape(-1).astype(np.int32))
+    lists = pa.LargeListArray.from_arrays(pa.array(offsets), values, mask=pa.array(~known))
+    return pl.Series(lists, dtype=pl.List(pl.Int32))
 
 
 def _ranks(name: str, ranks: np.ndarray) -> pl.Series:
