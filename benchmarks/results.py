@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, tuple[str, ...]] = {
     "load": ("load.py",),
     "patching": ("patching.py",),
     "attribution": ("attribution.py",),
+    "corpus": ("corpus.py",),
     "attention_views": ("attention_views.py",),
     "app": ("app.py",),
 }

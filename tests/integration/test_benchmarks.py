@@ -205,3 +205,13 @@ def test_the_app_benchmark_prints_each_way():
     ways = [row[:14].strip() for row in rows]
     assert [way for way in ways if way != "in a browser"] == ["functions", "over HTTP", "8 at once"]
     assert all(0 < float(row[14:].split()[0]) <= float(row[14:].split()[1]) for row in rows)
+
+
+@pytest.mark.slow
+def test_the_corpus_benchmark_prints_runs_from_units_and_from_sound():
+    command = [sys.executable, str(ROOT / "benchmarks" / "corpus.py"), "overhead", "--small"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    header, *rows = run.stdout.splitlines()
+    assert header.split()[:2] == ["data", "items"]
+    assert [r.split()[:2] for r in rows] == [["units", "24"], ["sound", "24"]]
+    assert all(float(r.split()[3]) > 0 for r in rows)

@@ -44,7 +44,7 @@ class ModelConfig:
         revision: branch, tag or commit on the hub.
         dtype: dtype of the weights; "stored" keeps the one on disk.
         device: where to put the model.
-        device_map: how to share the model out over devices ("auto", "balanced"); instead of
+        device_map: how to share the model out over devices, as in transformers; instead of
             `device`.
         max_memory: memory of each device that may be used, such as ``{"0": "70GiB"}``.
     """
@@ -58,7 +58,7 @@ class ModelConfig:
     revision: str | None = None
     dtype: Dtype = "float32"
     device: str | None = None
-    device_map: str | None = None
+    device_map: Literal["auto", "balanced", "balanced_low_0", "sequential"] | None = None
     max_memory: Mapping[str, int | str] | None = None
 
 
