@@ -165,8 +165,8 @@ class WordPool:
         found: list[int] = []
         for _ in range(_ROUNDS if n_words else 0):
             drawn = rng.integers(n_words, size=2 * n_draws)
-            said = zip(self._spelling[drawn].tolist(), self._utterance[drawn].tolist(), strict=True)
-            found += [i for i, u in said if u != utterance and i not in meeting]
+            elsewhere = drawn[self._utterance[drawn] != utterance]
+            found += [i for i in self._spelling[elsewhere].tolist() if i not in meeting]
             if len(found) >= n_draws:
                 return tuple(self._tokens[i] for i in found[:n_draws])
         # Few words qualify, or none: the same distribution from a list of all that do.
