@@ -287,7 +287,7 @@ def test_a_folder_with_other_things_is_refused(tiny_model, data, tmp_path):
         open_run(tmp_path)
 
 
-def _manifest(n_shards=1, table=None, kind="phases"):
+def _manifest(n_shards: int = 1, table: object = None, kind: object = "phases"):
     about = {"n_items": 1, "n_shards": n_shards}
     return json.dumps({"schema_version": 2, "kind": kind, "data": about, "table": table or {}})
 
