@@ -206,9 +206,9 @@ class LocalStore:
     def _written(self, name: str, content: bytes) -> Iterator[Path]:
         path = self.path / name
         part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        _make_folder(path.parent)
         try:
             with full_disk_told(str(path)):
-                path.parent.mkdir(parents=True, exist_ok=True)
                 _remove_left_over(path)
                 with part.open("wb") as file:
                     file.write(content)
@@ -416,6 +416,22 @@ def is_alive(pid: int) -> bool:
     except (PermissionError, OverflowError):
         return True
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    """A folder to write into.
+
+    Raises:
+        RunError: there can be none.
+    """
+    try:
+        with full_disk_told(str(folder)):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"run_corpus: {folder} cannot be made ({error.strerror}), expected a folder that can "
+            "be written to. Name another one with `out`."
+        ) from None
 
 
 def _remove_left_over(path: Path) -> None:

@@ -118,6 +118,12 @@ def test_without_duckdb_the_command_is_told(tiny_model, data, tmp_path, monkeypa
         run.duckdb()
 
 
+def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"file/run cannot be made \(Not a directory\), expected"):
+        open_store(tmp_path / "file" / "run").write("a", b"")
+
+
 def test_urls_that_nothing_knows():
     with pytest.raises(ValueError, match=r"got 'nowhere://x'.*expected a folder, or a URL"):
         open_store("nowhere://x")
