@@ -335,7 +335,8 @@ def test_a_patch_is_that_of_the_engine(model, tokens, kind):
     engine = PatchedRuns(model, tokens[0]).final_states([[patch]], range(n))
     with patched(model, [patch]):
         stack = residual_stack(model, tokens)
-    assert (stack[-1, 0] - engine[0]).abs().max() < ROUNDING
+    # Rounding is of the largest value, 15 to 20 here; 2.4e-5 was seen, 1.5e-6 of it.
+    assert (stack[-1, 0] - engine[0]).abs().max() < 4e-6 * stack.abs().max()
 
 
 def test_patches_that_do_not_fit_are_refused(model, tokens):
