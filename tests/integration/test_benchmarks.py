@@ -215,3 +215,43 @@ def test_the_corpus_benchmark_prints_runs_from_units_and_from_sound():
     assert header.split()[:2] == ["data", "items"]
     assert [r.split()[:2] for r in rows] == [["units", "24"], ["sound", "24"]]
     assert all(float(r.split()[3]) > 0 for r in rows)
+
+
+def test_the_costs_on_the_page_are_those_that_the_script_prints():
+    command = [sys.executable, str(ROOT / "benchmarks" / "corpus_cost.py")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    assert f"$ python benchmarks/corpus_cost.py\n{run.stdout}```" in page
+
+
+def test_the_costs_by_hand():
+    """10 hours: 36,000 s, at 10 frames a second of which half are kept 180,000 tokens."""
+    given = {"hours": 10, "frame-rate-hz": 10, "kept": 0.5, "words-a-second": 2, "clip-s": 10,
+             "n-parameters": 1e6, "d-model": 10, "n-layers": 3, "d-vocab": 25_000,
+             "peak": 2.5e8, "peak-float32": 5e7, "price-low": 10, "price-high": 100,
+             "row-bytes": 1e6, "row-bytes-wide": 2e6, "row-bytes-no-draws": 5e5,
+             "sound-rate": 2, "items-per-shard": 36, "requests-a-shard": 7}  # fmt: skip
+    flags = [f"--{name}={value}" for name, value in given.items()]
+    command = [sys.executable, str(ROOT / "benchmarks" / "corpus_cost.py"), *flags]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    # F = 2 * 1e6 * 180,000 = 3.6e11; R = 2 * 10 * 25,000 * 4 * 180,000 = 3.6e11.
+    # F + R = 7.2e11: 2,880 s at 2.5e8, which is 4 h at a fifth of it and 2 h at two fifths.
+    # R at 5e7 is 7,200 s, with F at 2.5e8 8,640 s: 12 h and 6 h. Both at 5e7: 20 h and 10 h.
+    lines = [re.split(r"  +", line.strip()) for line in run.stdout.splitlines()]
+    found = {line[0]: line[2:] for line in lines}
+    assert found["tokens"] == ["1.8e+05"]
+    assert found["words"] == ["7.2e+04"]
+    assert found["forward"] == found["readout"] == ["3.6e+11 FLOP"]
+    assert found["readout share"] == ["50%"]
+    assert found["GPU hours"] == ["4", "2"]
+    assert found["autocast"] == ["12", "6"]
+    assert found["float32"] == ["20", "10"]
+    assert found["money"] == ["40", "20"]
+    assert ["GPU hours x price_high", "400", "200"] in lines
+    assert found["rows"] == ["2.88e+05"]
+    assert [found[n] for n in ("disk", "at most", "without draws")] == [
+        ["0.29 TB"], ["0.58 TB"], ["0.14 TB"]]  # fmt: skip
+    assert found["MFCC units"] == ["5"]
+    assert found["plan"] == ["0.0 GB"]  # 576,000 + 360,000 bytes
+    assert found["shards"] == ["100"]
+    assert found["requests"] == ["700"]
