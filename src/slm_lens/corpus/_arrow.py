@@ -42,9 +42,22 @@ def read_table(given: Path | bytes) -> pl.DataFrame:
             raise ValueError(f"it has {size} bytes, expected at most {_LARGEST_TABLE}")
         table = pq.ParquetFile(_source(given), metadata=about).read()
         table.validate(full=True)  # polars takes it on trust that texts are UTF-8
-        return pl.DataFrame(table)
+        kinds = [(name, _without_remarks(table.field(name).type)) for name in table.column_names]
+        return pl.DataFrame(table.cast(pa.schema(kinds)))
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, LookupError) as error:
         raise ValueError(str(error)) from None
+
+
+def _without_remarks(kind: pa.DataType) -> pa.DataType:
+    """The same type without metadata of its parts: polars panics at some that are no UTF-8."""
+    if pa.types.is_list(kind):
+        return pa.list_(_without_remarks(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_without_remarks(kind.value_type))
+    if pa.types.is_struct(kind):
+        inner = [kind.field(i) for i in range(kind.num_fields)]
+        return pa.struct([(f.name, _without_remarks(f.type)) for f in inner])
+    return kind
 
 
 def texts_of(about: pq.FileMetaData, columns: Sequence[str]) -> list[str]:

@@ -350,6 +350,27 @@ def test_a_plan_that_is_no_utf_8_is_told(tmp_path):
         read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet")
 
 
+_LEVELS = ("table", "column", "entry")
+
+
+@pytest.mark.parametrize("place", _LEVELS)
+def test_metadata_of_a_plan_may_be_no_utf_8(tmp_path, place):
+    """Polars panics at them, and nothing reads them."""
+    odd = {level: {b"\xff": b"\xff"} if level == place else None for level in _LEVELS}
+    words = pa.list_(pa.field("element", pa.string(), metadata=odd["entry"]))
+    schema = pa.schema(
+        [
+            pa.field("name", pa.string(), metadata=odd["column"]), ("place", pa.string()),
+            ("number", pa.int64()), ("size_bytes", pa.int64()), ("words", words),
+        ],
+        metadata=odd["table"],
+    )  # fmt: skip
+    row = {"name": "a", "place": "a:1", "number": 0, "size_bytes": 9, "words": ["the"]}
+    pq.write_table(pa.Table.from_pylist([row], schema), tmp_path / "plan.parquet")
+    plan = read_plan((tmp_path / "plan.parquet").read_bytes(), "plan.parquet")
+    assert plan.items.rows() == [("a", "a:1", 0, 9)]
+
+
 def test_a_damaged_plan_is_told(tiny_model, data, tmp_path):
     config = config_of(data, tmp_path)
     run_corpus(config, model=tiny_model)
