@@ -136,6 +136,7 @@ if TYPE_CHECKING:
     from slm_lens.readout.wanted import Readout, TopK
     from slm_lens.report.html_report import report_run
     from slm_lens.report.phase_report import report_phases
+    from slm_lens.report.study_page import report_study
     from slm_lens.sequence.batch import SequenceBatch, pad_batch
     from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
     from slm_lens.sequence.sequence import SpeechTextSequence
@@ -154,8 +155,10 @@ if TYPE_CHECKING:
     from slm_lens.studies.exploration import ClipAudio, Exploration
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
+    from slm_lens.studies.run_study import run_study
     from slm_lens.studies.steer_pairs import steer_pairs
     from slm_lens.studies.steer_prompt import SteeredPrompt, steer_prompt
+    from slm_lens.studies.study_result import StudyResult, StudyTable, read_study
     from slm_lens.views.activations import activations
     from slm_lens.views.attention import attention_heads
     from slm_lens.views.attribution_figure import edges_figure, nodes_figure
@@ -177,6 +180,7 @@ if TYPE_CHECKING:
     from slm_lens.views.phases_figure import phases_figure
     from slm_lens.views.ranks_figure import ranks_figure, word_ranks_figure
     from slm_lens.views.speech_tokens import speech_tokens
+    from slm_lens.views.study_figures import study_figures
     from slm_lens.views.style import Style
     from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
     from slm_lens.views.table import table_view
@@ -264,6 +268,8 @@ _MODULE_OF = {
     "StreamReader": "interventions.attribution.graph",
     "StreamSpec": "families.vocab_spec",
     "StreamWriter": "interventions.attribution.graph",
+    "StudyResult": "studies.study_result",
+    "StudyTable": "studies.study_result",
     "Style": "views.style",
     "TopK": "readout.wanted",
     "TraceOptions": "corpus.kind_options",
@@ -369,14 +375,17 @@ _MODULE_OF = {
     "read_pairs": "corpus.pairs",
     "read_phases": "phases.result",
     "read_run_config": "corpus.run_config",
+    "read_study": "studies.study_result",
     "read_utterances": "corpus.folder",
     "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
     "report_phases": "report.phase_report",
     "report_run": "report.html_report",
+    "report_study": "report.study_page",
     "residual_graph": "interventions.attribution.graph",
     "residual_stack": "lens.states",
     "run_corpus": "corpus.run",
+    "run_study": "studies.run_study",
     "save_figure": "views.chart",
     "score_trials": "likelihood.score_trials",
     "select_spoken_words": "sequence.spans",
@@ -387,6 +396,7 @@ _MODULE_OF = {
     "steer_pairs": "studies.steer_pairs",
     "steer_prompt": "studies.steer_prompt",
     "steered": "interventions.steering.steered",
+    "study_figures": "views.study_figures",
     "study_phases": "studies.phase_study",
     "subject_noise": "interventions.tracing.traced_subjects",
     "subject_runs": "interventions.tracing.traced_subjects",
@@ -486,6 +496,8 @@ __all__ = [
     "StreamReader",
     "StreamSpec",
     "StreamWriter",
+    "StudyResult",
+    "StudyTable",
     "Style",
     "TopK",
     "TraceOptions",
@@ -591,14 +603,17 @@ __all__ = [
     "read_pairs",
     "read_phases",
     "read_run_config",
+    "read_study",
     "read_utterances",
     "read_vocab_spec",
     "read_word_lens",
     "report_phases",
     "report_run",
+    "report_study",
     "residual_graph",
     "residual_stack",
     "run_corpus",
+    "run_study",
     "save_figure",
     "score_trials",
     "select_spoken_words",
@@ -609,6 +624,7 @@ __all__ = [
     "steer_pairs",
     "steer_prompt",
     "steered",
+    "study_figures",
     "study_phases",
     "subject_noise",
     "subject_runs",

@@ -15,6 +15,7 @@ FLOORS = {
     "_json": 0,
     "_partition": 0,
     "_pictured": 0,
+    "_typed_entries": 0,
     "_yaml": 0,
     "errors": 0,
     "speech": 1,

@@ -17,6 +17,7 @@ from slm_lens.cli import (
     run,
     serve_app,
     steer,
+    study,
     trace,
     tuned_lens,
 )  # fmt: skip
@@ -39,6 +40,7 @@ app.command("app")(with_options(serve_app.serve_app, dtype=Dtype.float32))
 app.command("demo")(phases.demo)
 app.command("report")(report.report)
 app.command("run")(run.run)
+app.command("study")(with_options(study.study, dtype=Dtype.float32))
 app.command("convert")(with_options(convert.convert, dtype=Dtype.stored))
 app.command("convert-kmeans")(convert.convert_kmeans)
 app.add_typer(organism.app, name="organism")

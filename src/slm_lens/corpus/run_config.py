@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from slm_lens._typed_entries import typed_entries
 from slm_lens._yaml import read_yaml
-from slm_lens.corpus._typed_entries import typed_entries
 from slm_lens.corpus.data_config import DataConfig
 from slm_lens.corpus.dataset import Limits
 from slm_lens.corpus.kind_options import (

@@ -1,0 +1,30 @@
+"""The studies that ``slm-lens study`` knows. Their descriptions import nothing heavy."""
+
+import difflib
+
+from slm_lens.studies.study import Study
+
+STUDIES: tuple[Study, ...] = ()
+"""All studies, in the order of the list."""
+
+
+def find_study(name: str) -> Study:
+    """A study by its name.
+
+    Args:
+        name: one of `STUDIES`.
+
+    Returns:
+        The study.
+
+    Raises:
+        LookupError: there is none of that name.
+    """
+    by_name = {s.name: s for s in STUDIES}
+    if name not in by_name:
+        near = difflib.get_close_matches(name, by_name, 1)
+        raise LookupError(
+            f"study: got {name!r}, expected one of {list(by_name)}."
+            + (f" Is {near[0]!r} meant?" if near else "")
+        )
+    return by_name[name]
