@@ -1,4 +1,4 @@
-"""``slm-lens organism``: train the model organism, speak its clips, count pairs of its facts."""
+"""``slm-lens organism``: train the organism or a grid of them, speak its clips, count its pairs."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -33,6 +33,27 @@ def train(
 
     folder = train_organism(recipe.value, out, device=device, n_workers=workers)
     typer.echo(f"wrote {folder}")
+
+
+@app.command()
+def grid(
+    out: Annotated[Path, typer.Option(help="Folder for the corpus and the cells.")],
+    config: Annotated[
+        Path | None, typer.Option(help="YAML of a grid; else the one of the package.")
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="Train these cells only; may be given several times.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Processes that speak the corpus.")] = 2,
+) -> None:
+    """Train {text, random init} x {speech, balanced, interleaved}; run it again to go on."""
+    from slm_lens.organism.grid import GridConfig, read_grid_config
+    from slm_lens.organism.train_grid import train_grid
+
+    chosen = GridConfig() if config is None else read_grid_config(config)
+    for folder in train_grid(chosen, out, device=device, n_workers=workers, only=cell or ()):
+        typer.echo(f"ready: {folder}")
 
 
 @app.command()

@@ -105,6 +105,8 @@ class Trainer:
         model: the model; extended once the first stage with speech begins.
         stage_index: stage that runs or runs next.
         step: steps done in that stage.
+        on_step: called at the start of a stage and after each of its steps, to keep the model as it
+            is then; again for the same step after an interruption. None for nothing.
     """
 
     def __init__(
@@ -115,9 +117,10 @@ class Trainer:
         *,
         device: str,
         checkpoint_every_s: float = 120.0,
+        on_step: "Callable[[Trainer], None] | None" = None,
     ) -> None:
         self.recipe, self.folder, self.stories = recipe, folder, stories
-        self.device, self.checkpoint_every_s = device, checkpoint_every_s
+        self.device, self.checkpoint_every_s, self.on_step = device, checkpoint_every_s, on_step
         self.model = new_text_model(recipe)
         torch.nn.Module.to(self.model, device)
         self.stage_index = self.step = 0
@@ -165,6 +168,8 @@ class Trainer:
         writer = DocumentWriter(tokenizer, self.stories)
         self.model.train()
         saved_at_s = time.monotonic()
+        if self.step == 0 and self.on_step is not None:
+            self.on_step(self)
         while self.step < stage.n_steps:
             generator = np.random.default_rng([self.recipe.seed, self.stage_index, self.step])
             tokens, words = writer.rows(
@@ -174,6 +179,8 @@ class Trainer:
             self.step += 1
             self.losses.append(loss)
             show(loss)
+            if self.on_step is not None:
+                self.on_step(self)
             if time.monotonic() - saved_at_s > self.checkpoint_every_s:
                 self._save()
                 saved_at_s = time.monotonic()
