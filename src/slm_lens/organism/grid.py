@@ -80,8 +80,13 @@ class GridCell:
         return f"{self.group}-{self.seed}"
 
 
-_MAIN = (("text", "interleaved"), ("random", "interleaved"), ("text", "balanced"))
-_OTHERS = (("text", "speech"), ("random", "balanced"), ("random", "speech"))
+_Pair = tuple[Init, GridData]
+_MAIN: tuple[_Pair, ...] = (
+    ("text", "interleaved"),
+    ("random", "interleaved"),
+    ("text", "balanced"),
+)
+_OTHERS: tuple[_Pair, ...] = (("text", "speech"), ("random", "balanced"), ("random", "speech"))
 
 
 def _default_cells() -> tuple[GridCell, ...]:

@@ -2,9 +2,10 @@
 
 import difflib
 
+from slm_lens.studies.grid.about import STUDY as GRID
 from slm_lens.studies.study import Study
 
-STUDIES: tuple[Study, ...] = ()
+STUDIES: tuple[Study, ...] = (GRID,)
 """All studies, in the order of the list."""
 
 

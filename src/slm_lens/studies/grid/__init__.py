@@ -1,0 +1,1 @@
+"""What makes transcription appear: text initialisation, interleaving, training."""
