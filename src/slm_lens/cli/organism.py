@@ -70,10 +70,10 @@ def speak(
 @app.command()
 def card() -> None:
     """Show what the embedded models can do: the table of docs/organism.md."""
-    from slm_lens.model.source import EMBEDDED, embedded_folder
+    from slm_lens.model.source import ORGANISMS, embedded_folder
     from slm_lens.organism.card import card_table
 
-    typer.echo(card_table(tuple(map(embedded_folder, EMBEDDED))), nl=False)
+    typer.echo(card_table(tuple(map(embedded_folder, ORGANISMS))), nl=False)
 
 
 @app.command()

@@ -127,12 +127,12 @@ def demo(
     """Phases of the embedded organism and of its positive control, on the held-out clips."""
     from slm_lens.corpus.folder import HELD_OUT, clips_of, read_utterances
     from slm_lens.model.load import load
-    from slm_lens.model.source import EMBEDDED
+    from slm_lens.model.source import ORGANISMS
     from slm_lens.report.phase_report import report_phases
     from slm_lens.studies.phase_study import study_phases
 
     studies = []
-    for name in EMBEDDED:
+    for name in ORGANISMS:
         slm = load(name)
         utterances = read_utterances(slm, HELD_OUT)
         studies.append(study_phases(slm, utterances, batch_size=10, n_grids=len(utterances)))

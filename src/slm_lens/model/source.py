@@ -5,7 +5,14 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-EMBEDDED = ("organism", "organism-control")
+ORGANISMS = ("organism", "organism-control")
+GRID = tuple(
+    f"grid-{init}-{data}"
+    for init in ("text", "random")
+    for data in ("interleaved", "balanced", "speech")
+)
+"""The organism grid, one seed of each cell (`slm_lens.organism.grid`)."""
+EMBEDDED = ORGANISMS + GRID
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 TOKENIZER_FILES = ("*.json", "tokenizer.model", "*.txt")
 # Only what a checkpoint needs; safetensors first, pickles if there is nothing else.
@@ -98,7 +105,7 @@ def embedded_folder(name: str) -> Path:
     if name not in EMBEDDED or not folder.is_dir():
         raise LookupError(
             f"load: the embedded model {name!r} is not in this installation, expected {folder}. "
-            "Reinstall slm-lens, or train it: slm-lens organism train."
+            "Reinstall slm-lens, or train it: slm-lens organism train (or grid)."
         )
     return folder
 
