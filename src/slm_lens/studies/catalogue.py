@@ -3,8 +3,9 @@
 import difflib
 
 from slm_lens.studies.study import Study
+from slm_lens.studies.units.about import STUDY as UNITS
 
-STUDIES: tuple[Study, ...] = ()
+STUDIES: tuple[Study, ...] = (UNITS,)
 """All studies, in the order of the list."""
 
 

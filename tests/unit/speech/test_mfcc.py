@@ -10,8 +10,8 @@ import torch
 
 from slm_lens.errors import AudioError
 from slm_lens.sequence.spans import word_unit_spans
-from slm_lens.speech.alignment import AlignedWord, Alignment
 from slm_lens.speech import mfcc as mfcc_module
+from slm_lens.speech.alignment import AlignedWord, Alignment
 from slm_lens.speech.mfcc import MfccKMeans, mfcc_features
 from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
 
