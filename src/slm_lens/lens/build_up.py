@@ -161,7 +161,7 @@ def word_build_up(
     reader = UtteranceReader(model, plan, n_draws=n_draws, forward=used, lens=None)
     beginnings: list[WordTargets] = []
     readouts: list[WordReadout] = []
-    places: list[dict[str, float | None]] = []
+    places: list[dict[str, int | float | None]] = []
     skipped: Counter[str] = Counter()
     for u, utterance in enumerate(utterances):
         words, without = reader.targets(u, utterance)
@@ -228,7 +228,7 @@ def _beginnings(word: WordTargets) -> list[WordTargets]:
 
 def _places(
     word: WordTargets, times_s: Float[Tensor, "_ 2"] | None
-) -> list[dict[str, float | None]]:
+) -> list[dict[str, int | float | None]]:
     """Of each beginning: its units, those of the whole word, and shares of the duration."""
     span, places = word.span, []
     for n in _cuts(word):
@@ -238,6 +238,7 @@ def _places(
             if span.end_s > span.start_s and not unit_s.isnan().any():
                 begun, ended = ((unit_s - span.start_s) / (span.end_s - span.start_s)).tolist()
                 shares = begun, ended
-        units = {"n_heard": n, "n_units": span.end - span.start}
-        places.append(units | {"heard_from": shares[0], "heard_to": shares[1]})
+        begun, ended = shares
+        n_units = span.end - span.start
+        places.append({"n_heard": n, "n_units": n_units, "heard_from": begun, "heard_to": ended})
     return places

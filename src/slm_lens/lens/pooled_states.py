@@ -10,6 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_ROUNDING = 1e-6
+"""In windows: times in float32 that are whole windows must not touch one more."""
+
 
 def pool_over_time(
     stack: Float[Tensor, "layer pos d_model"],
@@ -39,12 +42,12 @@ def pool_over_time(
         )
     starts_s, ends_s = times_s[timed].double().T
     # Ends of whole frames at a rate that divides theirs must not open one more window by rounding.
-    n_windows = max(1, math.ceil(float(ends_s.max()) * rate_hz - 1e-9))
+    n_windows = max(1, math.ceil(float(ends_s.max()) * rate_hz - _ROUNDING))
     window_s = torch.arange(n_windows, dtype=torch.float64)[:, None] / rate_hz
     within_s = torch.minimum(ends_s, window_s + 1 / rate_hz) - torch.maximum(starts_s, window_s)
-    weights = within_s.clamp_min(0)
+    weights = within_s.where(within_s * rate_hz > _ROUNDING, 0.0)
     weights = weights / weights.sum(1, keepdim=True).clamp_min(1e-12)
-    return weights.to(stack.dtype) @ stack[:, timed]
+    return weights.to(stack.dtype).to(stack.device) @ stack[:, timed.to(stack.device)]
 
 
 def windows_of(start_s: float, end_s: float, rate_hz: float, n_windows: int) -> tuple[int, int]:
@@ -59,6 +62,6 @@ def windows_of(start_s: float, end_s: float, rate_hz: float, n_windows: int) -> 
     Returns:
         Half-open, at least one window.
     """
-    first = min(math.floor(start_s * rate_hz + 1e-9), n_windows - 1)
-    last = min(math.ceil(end_s * rate_hz - 1e-9), n_windows)
+    first = min(math.floor(start_s * rate_hz + _ROUNDING), n_windows - 1)
+    last = min(math.ceil(end_s * rate_hz - _ROUNDING), n_windows)
     return first, max(last, first + 1)

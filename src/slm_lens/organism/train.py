@@ -248,6 +248,9 @@ class Trainer:
         """A checkpoint fits if all it went through is part of this recipe too.
 
         One from before a field existed was made with that field's default.
+
+        Raises:
+            ValueError: it does not.
         """
         wanted = asdict(self.recipe)
         defaults = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}

@@ -7,10 +7,11 @@ of the voice than HuBERT's do.
 Source: Davis and Mermelstein 1980 (cepstra); Lakhotia et al. 2021, arXiv:2102.01192, section 3
 (MFCC + k-means as the baseline unit encoder). The hop of 40 ms matches mHuBERT at 25 Hz.
 
-Another frame rate changes how often the clip is looked at, and nothing else: the window stays 64 ms
-and differences stay those of moments 80 ms apart, so that centroids mean the same sounds at every
-rate. Frames at 12.5 Hz are every second one of those at 25 Hz (16 ms between windows go unseen), and
-at 50 Hz one more stands between two; only mean and variance are then of other frames.
+Another frame rate changes how often the clip is looked at, and nothing else: the window stays
+64 ms and differences stay those of moments 80 ms apart, so that centroids mean the same sounds at
+every rate. (Differences of neighbouring frames would be of moments 160 ms apart at 12.5 Hz and 40
+ms at 50 Hz.) Frames at 12.5 Hz are every second one of those at 25 Hz, with 16 ms unseen between
+windows; at 50 Hz one more stands between two. Mean and variance are then of other frames.
 """
 
 import json

@@ -93,4 +93,4 @@ def entropy_bits(counts: Float[np.ndarray, "*rows codebook"]) -> Float[np.ndarra
     totals = counts.sum(-1, keepdims=True)
     shares = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     logs = np.log2(shares, out=np.zeros(counts.shape), where=shares > 0)
-    return -(shares * logs).sum(-1)
+    return np.asarray(-(shares * logs).sum(-1))

@@ -59,8 +59,8 @@ def word_type_hits(
     if not len(histograms) == len(types) == len(groups) or len(set(types.tolist())) != n_types:
         raise ValueError(
             f"word_type_hits: got {len(histograms)} histograms, {len(groups)} groups and types "
-            f"{sorted(set(types.tolist()))[:8]}, expected as many of each, and types from 0 without "
-            "gaps: numpy.unique(words, return_inverse=True)[1]."
+            f"{sorted(set(types.tolist()))[:8]}, expected as many of each, and types from 0 "
+            "without gaps: numpy.unique(words, return_inverse=True)[1]."
         )
     size = np.linalg.norm(histograms, axis=1, keepdims=True)
     unit = np.divide(histograms, size, out=np.zeros_like(histograms), where=size > 0)

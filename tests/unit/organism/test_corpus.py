@@ -69,7 +69,8 @@ def test_centroids_are_fitted_at_a_frame_rate():
         story = training_story(index, spoken=True)
         clip = speak_sentences(EspeakSynthesizer(), story, voice, 16_000)
         frames.append(mfcc_features(clip.waveform, frame_rate_hz=50.0).numpy())
-    expected = KMeans(100, n_init=2, random_state=3).fit(np.concatenate(frames)).cluster_centers_
+    kmeans = KMeans(100, n_init=2, random_state=3)  # pyright: ignore[reportArgumentType]
+    expected = kmeans.fit(np.concatenate(frames)).cluster_centers_
     found = fit_centroids(2, frame_rate_hz=50.0)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 

@@ -62,7 +62,7 @@ def test_features_at_other_frame_rates_equal_the_float64_oracle(rate_hz):
 
 
 def test_at_25_hz_nothing_changed_when_other_rates_came():
-    # As the embedded models' units were made: neighbouring frames, a hop of 640 samples. To the bit.
+    # As the embedded models' units were made, to the bit: neighbouring frames, hops of 640 samples.
     waveform = chirp(33_333)
     window, mel, dct = (
         torch.hann_window(1024),

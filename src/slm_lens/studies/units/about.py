@@ -5,13 +5,14 @@ from slm_lens.studies.study import Study
 STUDY = Study(
     name="units",
     question="Units and time: how much speech does a word need?",
-    source="Density: Ye et al. 2026, arXiv:2606.12199 (tokens per word, frame rates; text has about "
-    "3.3 tokens a second). That a transcription is built up gradually: a second-hand note on "
-    "Sternberg et al. 2026, arXiv:2606.22473. Growing parts of a word: Grosjean 1980 (gating).",
-    reproduced="tokens per word and second, and what is readable at other frame rates, as measures "
-    "of density. Neither source's numbers are reproduced: their models are trained at each rate.",
-    chosen="A word is read at the latest unit that had begun when a share of its duration was heard "
-    "(single positions), and with the maximum of the logits over its units so far; share 0 is the "
+    source="Density: Ye et al. 2026, arXiv:2606.12199 (tokens per word, frame rates; text of about "
+    "3.3 tokens a second; from a digest, not the paper). That a transcription is built up "
+    "gradually: a second-hand note on Sternberg et al. 2026, arXiv:2606.22473. Growing parts of a "
+    "word: Grosjean 1980 (gating).",
+    reproduced="units per word and second beside text, and recall against frame rate, as measures "
+    "of density. No number of a source is reproduced: their models are trained at each rate.",
+    chosen="A word is read at the latest unit that had begun when a share of its duration was "
+    "heard (single positions), and with the maximum of the logits over its units so far; share 0 is the "
     "position before the word: what was predicted of it. Layer of a curve: that of the highest "
     "recall at the whole word, chosen on the same words (current word: maximum, next word: last "
     "unit). An MFCC frame looks 112 ms ahead (window and second differences), so shares are a "
@@ -20,8 +21,9 @@ STUDY = Study(
     "states are means over windows of time of the states that the model makes of its own units.",
     controls="shuffled words (of other clips) ranked at the same places; units alone: nearest "
     "neighbour of unit histograms over the words of other clips, a lower bound of what the units "
-    "hold; share 0: what was predicted before anything was heard. Curves: resampled clips. Slopes: "
-    "clips and word types crossed: on 160 null models 4 to 6 % claim a slope, with clips alone half do.",
+    "hold; share 0: what was predicted before anything was heard. Intervals of curves resample "
+    "clips; those of slopes clips and word types: of 160 null models 4 to 6 % then claim a slope, "
+    "where with clips alone half of them did.",
     needs="a folder of clips with word times, and models with text and their unit tokenizer; "
     "re-tokenising at other rates is done for MFCC tokenizers; scikit-learn for --set n_clusters",
     cost="70 s for two models on one core",

@@ -19,6 +19,9 @@ READINGS = (("current", "last"), ("current", "max"), ("next", "last"), ("next", 
 PEAK_OF = {"current": "max", "next": "last"}
 """Pooling of the whole word at which the layer of a curve is chosen."""
 
+_DECIMALS = 9
+"""Of values that intervals are of: a sum of hits that is 0 but for rounding is 0."""
+
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 
@@ -51,7 +54,8 @@ class WordHits:
 
     def counted(self, target: str) -> np.ndarray:
         """Words that count, ``[word]``."""
-        return ~np.isnan(self.hits[target, "last", TRUE]).any((1, 2))
+        hits = self.hits[target, "last", TRUE]
+        return ~np.isnan(hits.reshape(len(hits), -1)).any(1)
 
     def peak_layer(self, target: str) -> int:
         """Layer with the highest recall at the whole word; the first of equal ones."""
@@ -170,7 +174,8 @@ def slope_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, obj
             "whole word less before it": (true[:, -1] - true[:, 0])
             - (shuffled[:, -1] - shuffled[:, 0]),
         }
-        for measure, values in slopes.items():
+        for measure, exact in slopes.items():
+            values = exact.round(_DECIMALS)
             low, high = crossed_interval(
                 values,
                 found.clip[counts],

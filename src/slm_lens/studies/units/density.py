@@ -14,8 +14,8 @@ from slm_lens.studies.units.options import UnitsOptions
 
 _TAILS = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
-Sums = Mapping[str, Float[np.ndarray, " row"]]
-_QUANTITIES: dict[str, tuple[str, Callable[[Sums], Float[np.ndarray, " row"]]]] = {
+Sums = Mapping[str, Float[np.ndarray, " _"]]
+_QUANTITIES: dict[str, tuple[str, Callable[[Sums], Float[np.ndarray, " _"]]]] = {
     "units per word": ("units", lambda s: s["n_units_in_words"] / s["n_words"]),
     "units per second": ("1/s", lambda s: s["n_units"] / s["duration_s"]),
     "frames per second": ("1/s", lambda s: s["n_frames"] / s["duration_s"]),

@@ -74,8 +74,9 @@ def _before(row: Row, options: UnitsOptions) -> str:
     }.get(_sign(row), "no difference from what was predicted before it was heard")
     return (
         f"`{row['model']}`, current word at layer {row['layer']}: {verdict}: recall@{options.k} "
-        f"{row['before_word']:.2f} at the position before the word and {row['whole_word']:.2f} over "
-        f"all of its units; difference above shuffled words {_with(row)} ({row['n_words']} words)."
+        f"{row['before_word']:.2f} at the position before the word and {row['whole_word']:.2f} "
+        f"over all of its units; difference above shuffled words {_with(row)} "
+        f"({row['n_words']} words of {row['n_word_types']} types)."
     )
 
 

@@ -4,8 +4,8 @@
 2. *Build-up*: every word is read at the unit that sounds when a share of it was heard, at every
    layer; share 0 is the position before it. Beside it, what units alone say by then.
 3. *Frame rate*: the same clips made units again at other rates (a shift of the input for a model
-   that was trained at one), states pooled to lower rates, and units alone at each rate. Models whose
-   own tokenizers have different rates stand side by side, each reading in its own units.
+   that was trained at one), states pooled to lower rates, and units alone at each rate. Models
+   whose own tokenizers have different rates stand side by side, each reading in its own units.
 
 Source: ours, after Ye et al. 2026, arXiv:2606.12199 (density, pooling).
 """
@@ -30,15 +30,15 @@ from slm_lens.studies.units.rates import rate_rows, refitted_rows
 
 _CAPTIONS = {
     "density": "A quantity of one model's units: a ratio of sums over clips with its 95 % interval "
-    "over clips. Units of pauses belong to no word. The entropy is that of single units (plug-in); "
-    "a second has at most so many bits, less what neighbours tell of each other.",
-    "slopes": "Current or next word of one model at the layer of its peak: slope of recall over the "
-    "share heard and recall of the whole word less that before it, both less the same of shuffled "
-    "words, with 95 % intervals (clips and word types crossed).",
+    "over clips. Units of pauses belong to no word. The entropy is that of single units (plug-in): "
+    "an upper bound of bits a second, since neighbours tell of each other.",
+    "slopes": "Current or next word of one model at the layer of its peak: slope of recall over "
+    "the share heard and recall of the whole word less that before it, both less the same of "
+    "shuffled words, with 95 % intervals (clips and word types crossed).",
     "isolation": "Who reads: the share of a word from which on it is among the k best to its end "
     "(median over words with an example in another clip; empty: less than half ever are).",
-    "rates": "One reading at one frame rate: recall of the current word at the layer of the model's "
-    "peak at its own rate, with its 95 % interval over clips; shuffled words at the same places. "
+    "rates": "One reading at one frame rate: recall of the current word at the layer of the "
+    "model's peak at its own rate, with its 95 % interval over clips; shuffled words likewise. "
     "Re-tokenised: the same centroids at a rate that the model never read.",
     "build_up": "Recall of a model's words by target, pooling, control, layer and share heard.",
     "units_alone": "Recall from units alone by share heard, with shuffled words.",
