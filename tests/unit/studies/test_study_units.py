@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import asdict
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -25,7 +26,7 @@ from slm_lens.studies.units.options import UnitsOptions
 from slm_lens.studies.units.rates import AGAIN, OWN, POOLED, UNITS_OWN, UNITS_REFIT
 from slm_lens.studies.units.study import study_units
 
-THIRDS = {"n_shares": 3, "heard": "units", "k": 1, "words": "all"}
+THIRDS: dict[str, Any] = {"n_shares": 3, "heard": "units", "k": 1, "words": "all"}
 
 
 def built_up(model, n_clips=12, seed=0, n_draws=5):
@@ -329,7 +330,10 @@ def test_units_alone_by_hand():
 
 
 def test_what_cannot_be_studied_is_refused(tmp_path, monkeypatch):
-    for wrong in ({"k": 0}, {"n_draws": 0}, {"n_shares": 1}, {"n_bootstrap": -1}):
+    out_of_range: list[dict[str, Any]] = [
+        {"k": 0}, {"n_draws": 0}, {"n_shares": 1}, {"n_bootstrap": -1}, {"n_clusters": -1},
+    ]  # fmt: skip
+    for wrong in out_of_range:
         with pytest.raises(ValueError, match=r"study units: got k=.*expected k and n_draws"):
             UnitsOptions(**wrong)
     with pytest.raises(ValueError, match=r"has the unknown entries \['rate'\]"):

@@ -12,8 +12,8 @@ STUDY = Study(
     reproduced="units per word and second beside text, and recall against frame rate, as measures "
     "of density. No number of a source is reproduced: their models are trained at each rate.",
     chosen="A word is read at the latest unit that had begun when a share of its duration was "
-    "heard (single positions), and with the maximum of the logits over its units so far; share 0 is the "
-    "position before the word: what was predicted of it. Layer of a curve: that of the highest "
+    "heard (single positions), and with the maximum of the logits over its units so far; share 0 "
+    "is the position before the word: what was predicted. Layer of a curve: that of the highest "
     "recall at the whole word, chosen on the same words (current word: maximum, next word: last "
     "unit). An MFCC frame looks 112 ms ahead (window and second differences), so shares are a "
     "little generous. At other frame rates the same centroids are used, with the same window and "

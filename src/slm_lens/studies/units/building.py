@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -130,7 +131,7 @@ def _hits(table: pl.DataFrame, target: str, pool: str, k: int) -> tuple[np.ndarr
     return np.where(known, true, np.nan), np.where(known, shuffled, np.nan)
 
 
-def curve_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, object]]:
+def curve_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, Any]]:
     """Recall by target, pooling, control, layer and share, with intervals over clips."""
     weights = found.weights(options)
     for (target, pool, control), hits in found.hits.items():
@@ -156,7 +157,7 @@ def curve_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, obj
             }
 
 
-def slope_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, object]]:
+def slope_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, Any]]:
     """Slope of recall over the share heard, less that of shuffled words, at the peak layers.
 
     Least squares for each word over the shares from the first one after 0 on; in recall from
@@ -225,7 +226,7 @@ def isolation_row(
     clip: Int[np.ndarray, " word"],
     shares: Sequence[float],
     options: UnitsOptions,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Median share at which words are isolated, share isolated by half of the word, and never."""
     weights = resample_weights(int(clip.max()) + 1, options.n_bootstrap, options.seed)
     by = Curve.of((points[:, None] <= np.array(shares)).astype(float), clip, weights)

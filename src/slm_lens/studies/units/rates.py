@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -52,7 +53,7 @@ class WordsByLayer:
 
 def rate_rows(
     model: HookedSLM, own: Sequence[ReadClip], found: WordHits, options: UnitsOptions
-) -> Iterator[dict[str, object]]:
+) -> Iterator[dict[str, Any]]:
     """Recall of the current word (maximum over its positions) at every rate of every reading.
 
     Args:
@@ -81,7 +82,7 @@ def rate_rows(
         yield _row(name, POOLED, pooled_hz, peak, read, None, options)
 
 
-def refitted_rows(options: UnitsOptions) -> Iterator[dict[str, object]]:
+def refitted_rows(options: UnitsOptions) -> Iterator[dict[str, Any]]:
     """What units alone say at each rate, with centroids that were fitted at that rate; no model."""
     for rate_hz in options.rates_hz if options.n_clusters else ():
         tokenizer = refitted(options.data, rate_hz, options)
@@ -105,7 +106,7 @@ def _row(
     words: WordsByLayer,
     clips: Sequence[ReadClip] | None,
     options: UnitsOptions,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     _, clip = np.unique(np.array(words.clip), return_inverse=True)
     weights = resample_weights(int(clip.max()) + 1, options.n_bootstrap, options.seed)
     curve, control = (Curve.of(v, clip, weights) for v in (words.hits, words.shuffled))

@@ -30,8 +30,8 @@ from slm_lens.studies.units.rates import rate_rows, refitted_rows
 
 _CAPTIONS = {
     "density": "A quantity of one model's units: a ratio of sums over clips with its 95 % interval "
-    "over clips. Units of pauses belong to no word. The entropy is that of single units (plug-in): "
-    "an upper bound of bits a second, since neighbours tell of each other.",
+    "over clips. Units of pauses belong to no word. The entropy is that of single units (plug-in, "
+    "so its interval reaches low): an upper bound, since neighbours tell of each other.",
     "slopes": "Current or next word of one model at the layer of its peak: slope of recall over "
     "the share heard and recall of the whole word less that before it, both less the same of "
     "shuffled words, with 95 % intervals (clips and word types crossed).",
@@ -45,6 +45,7 @@ _CAPTIONS = {
     "clips": "One clip in the units of one model.",
 }
 _ON_PAGE = ("density", "slopes", "isolation", "rates")
+_PAGE_ROWS = 60  # of many models, tables are files alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,10 @@ def study_units(models: Sequence[HookedSLM], options: UnitsOptions) -> StudyResu
     return StudyResult(
         study="units",
         findings=findings(tables, options),
-        tables={n: StudyTable(t, _CAPTIONS[n], n in _ON_PAGE) for n, t in tables.items()},
+        tables={
+            n: StudyTable(t, _CAPTIONS[n], n in _ON_PAGE and len(t) <= _PAGE_ROWS)
+            for n, t in tables.items()
+        },
         provenance={m.provenance.name: r.provenance for m, r in zip(models, read, strict=True)},
         settings=asdict(options) | {"left_out": left_out},
     )
