@@ -59,8 +59,18 @@ def planted_vocab() -> Any:
     )
 
 
-def planted_model(*, planted: bool = True, seed: int = 0, name: str = "planted") -> Any:
-    """The model; with ``planted=False`` the same class with random weights: the null model."""
+def planted_model(
+    *,
+    planted: bool = True,
+    seed: int = 0,
+    name: str = "planted",
+    transcribing: tuple[int, ...] = tuple(range(UNITS_PER_WORD)),
+    unit_tokenizer: Any = None,
+) -> Any:
+    """The model; with ``planted=False`` the same class with random weights: the null model.
+
+    Of each word, the units in ``transcribing`` (counted from 0) write its direction at layer 2.
+    """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from slm_lens.families.checkpoint import Checkpoint
@@ -83,7 +93,7 @@ def planted_model(*, planted: bool = True, seed: int = 0, name: str = "planted")
         hf_model = Qwen2ForCausalLM(config).eval()
     hf_model.set_attn_implementation("eager")
     if planted:
-        _plant(hf_model, np.random.default_rng(seed))
+        _plant(hf_model, np.random.default_rng(seed), transcribing)
     checkpoint = Checkpoint(
         hf_model=hf_model,
         tokenizer=None,
@@ -95,7 +105,7 @@ def planted_model(*, planted: bool = True, seed: int = 0, name: str = "planted")
         ),
         family="by hand",
     )
-    return HookedSLM(checkpoint, name=name, unit_tokenizer=None)
+    return HookedSLM(checkpoint, name=name, unit_tokenizer=unit_tokenizer)
 
 
 def planted_clips(n: int, *, n_words: int = 6, seed: int = 0) -> list[Clip]:
@@ -136,7 +146,7 @@ def written(clip: Clip) -> Any:
 
 
 @torch.no_grad()
-def _plant(hf_model: Any, rng: np.random.Generator) -> None:
+def _plant(hf_model: Any, rng: np.random.Generator, transcribing: tuple[int, ...]) -> None:
     for name, parameter in hf_model.named_parameters():
         parameter.fill_(1.0 if "norm" in name else 0.0)
     embedding = torch.from_numpy(rng.normal(0, _NOISE, (D_VOCAB, D_MODEL))).float()
@@ -156,7 +166,11 @@ def _plant(hf_model: Any, rng: np.random.Generator) -> None:
     after = {
         u: u + 1 if u % UNITS_PER_WORD < UNITS_PER_WORD - 1 else (u + 1) % N_UNITS for u in units
     }
-    heard = {(_IN + u, _WORD + u // UNITS_PER_WORD): _WRITTEN for u in units}
+    heard = {
+        (_IN + u, _WORD + u // UNITS_PER_WORD): _WRITTEN
+        for u in units
+        if u % UNITS_PER_WORD in transcribing
+    }
     follows = {(_WORD + w, _WORD + w): -1.0 for w in words}
     follows |= {(_WORD + w, _WORD + (w + 1) % N_WORDS): 1.5 for w in words}
     returns = {(_WORD + w, _WORD + w): -1.0 for w in words}

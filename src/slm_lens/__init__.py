@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from slm_lens.interventions.tracing.causal_trace import causal_trace
     from slm_lens.interventions.tracing.traced_subjects import subject_noise, subject_runs
     from slm_lens.interventions.tracing.tracing_result import Tracing
+    from slm_lens.lens.build_up import BuildUp, word_build_up
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
@@ -115,6 +116,7 @@ if TYPE_CHECKING:
     from slm_lens.lens.lens_grid import lens_grid
     from slm_lens.lens.logit_lens import LogitLens
     from slm_lens.lens.middle_layers import middle_divergence
+    from slm_lens.lens.pooled_states import pool_over_time
     from slm_lens.lens.states import residual_stack
     from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
@@ -130,6 +132,7 @@ if TYPE_CHECKING:
     from slm_lens.model.provenance import Provenance
     from slm_lens.organism.language import RELATIONS
     from slm_lens.organism.pairs import FactPairs, organism_pairs
+    from slm_lens.phases.crossed_bootstrap import crossed_interval
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
@@ -150,7 +153,9 @@ if TYPE_CHECKING:
     from slm_lens.speech.hubert import HubertKMeans
     from slm_lens.speech.mfcc import MfccKMeans
     from slm_lens.speech.mimi import MimiCodes
+    from slm_lens.speech.unit_density import UnitDensity, entropy_bits, unit_density
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
+    from slm_lens.speech.unit_words import unit_histograms, word_type_hits
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.exploration import ClipAudio, Exploration
     from slm_lens.studies.explore import explore
@@ -193,6 +198,7 @@ _MODULE_OF = {
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
     "AudioError": "errors",
+    "BuildUp": "lens.build_up",
     "CacheOptions": "corpus.kind_options",
     "CachedActivations": "corpus.cached_activations",
     "Change": "interventions.changing",
@@ -280,6 +286,7 @@ _MODULE_OF = {
     "TunedLens": "lens.tuned_lens",
     "TunedLensFacts": "lens.lens_facts",
     "Turn": "families.prompt",
+    "UnitDensity": "speech.unit_density",
     "UnitTokenizer": "speech.units",
     "Units": "speech.units",
     "Utterance": "sequence.utterance",
@@ -311,6 +318,7 @@ _MODULE_OF = {
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
     "convert_kmeans": "speech.convert",
+    "crossed_interval": "phases.crossed_bootstrap",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
@@ -319,6 +327,7 @@ _MODULE_OF = {
     "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
+    "entropy_bits": "speech.unit_density",
     "exploration_page": "views.exploration",
     "explore": "studies.explore",
     "explorer_view": "views.explorer",
@@ -365,6 +374,7 @@ _MODULE_OF = {
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
     "phases_figure": "views.phases_figure",
+    "pool_over_time": "lens.pooled_states",
     "projected_out": "interventions.ablation.projection",
     "random_directions": "interventions.directions",
     "random_weights": "phases.random_weights",
@@ -406,11 +416,15 @@ _MODULE_OF = {
     "top_tokens": "views.top_tokens",
     "tracing_figure": "views.sweeps_figure",
     "unembedding_hash": "lens.tuned_lens",
+    "unit_density": "speech.unit_density",
+    "unit_histograms": "speech.unit_words",
     "waveform_view": "views.waveform",
     "word_ablation_figure": "views.effects_figure",
+    "word_build_up": "lens.build_up",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
     "word_ranks_figure": "views.ranks_figure",
+    "word_type_hits": "speech.unit_words",
     "word_unit_spans": "sequence.spans",
     "write_alignment": "speech.alignment_files",
     "write_lens_grids": "lens.grid_files",
@@ -423,6 +437,7 @@ __all__ = [
     "Alignment",
     "AlignmentError",
     "AudioError",
+    "BuildUp",
     "CacheOptions",
     "CachedActivations",
     "Change",
@@ -508,6 +523,7 @@ __all__ = [
     "TunedLens",
     "TunedLensFacts",
     "Turn",
+    "UnitDensity",
     "UnitTokenizer",
     "Units",
     "Utterance",
@@ -539,6 +555,7 @@ __all__ = [
     "contrast",
     "convert_checkpoint",
     "convert_kmeans",
+    "crossed_interval",
     "deduplicate",
     "describe_model",
     "divergence",
@@ -547,6 +564,7 @@ __all__ = [
     "edges_figure",
     "effects_curves",
     "effects_heat_map",
+    "entropy_bits",
     "exploration_page",
     "explore",
     "explorer_view",
@@ -593,6 +611,7 @@ __all__ = [
     "patching_figure",
     "patching_map",
     "phases_figure",
+    "pool_over_time",
     "projected_out",
     "random_directions",
     "random_weights",
@@ -634,11 +653,15 @@ __all__ = [
     "top_tokens",
     "tracing_figure",
     "unembedding_hash",
+    "unit_density",
+    "unit_histograms",
     "waveform_view",
     "word_ablation_figure",
+    "word_build_up",
     "word_directions",
     "word_lens",
     "word_ranks_figure",
+    "word_type_hits",
     "word_unit_spans",
     "write_alignment",
     "write_lens_grids",

@@ -27,11 +27,16 @@ def train(
     ] = RecipeName.organism,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that speak the corpus.")] = 2,
+    frame_rate_hz: Annotated[
+        float, typer.Option(help="Frames per second that units are made of: 100 / n, as 12.5.")
+    ] = 25.0,
 ) -> None:  # fmt: skip
     """Train the organism from nothing; run it again to go on after an interruption."""
     from slm_lens.organism.run import train_organism
 
-    folder = train_organism(recipe.value, out, device=device, n_workers=workers)
+    folder = train_organism(
+        recipe.value, out, device=device, n_workers=workers, frame_rate_hz=frame_rate_hz
+    )
     typer.echo(f"wrote {folder}")
 
 

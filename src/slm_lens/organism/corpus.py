@@ -123,11 +123,14 @@ def training_story(index: int, *, spoken: bool) -> tuple[str, ...]:
     return story
 
 
-def fit_centroids(n_stories: int = 400) -> Float[Tensor, "n_units 39"]:
+def fit_centroids(
+    n_stories: int = 400, *, frame_rate_hz: float = 25.0
+) -> Float[Tensor, "n_units 39"]:
     """Cluster the frames of spoken training stories.
 
     Args:
-        n_stories: how many stories to cluster (about 180 frames each).
+        n_stories: how many stories to cluster (about 180 frames each at 25 Hz).
+        frame_rate_hz: frames per second, as in `mfcc_features`.
 
     Returns:
         The cluster centres, float32.
@@ -141,7 +144,7 @@ def fit_centroids(n_stories: int = 400) -> Float[Tensor, "n_units 39"]:
         voice = draw_voice(generator, TRAINING_VOICES)
         story = training_story(index, spoken=True)
         clip = speak_sentences(synthesizer, story, voice, MfccKMeans.sample_rate_hz)
-        frames.append(mfcc_features(clip.waveform).numpy())
+        frames.append(mfcc_features(clip.waveform, frame_rate_hz=frame_rate_hz).numpy())
     # The stubs of scikit-learn know n_init as a string only.
     kmeans = KMeans(N_UNITS, n_init=2, random_state=_CLUSTER_SEED)  # pyright: ignore[reportArgumentType]
     kmeans.fit(np.concatenate(frames))
@@ -155,7 +158,7 @@ def build_corpus(
 
     Args:
         path: the ``.npz`` to read or write.
-        tokenizer: turns the clips into units.
+        tokenizer: turns the clips into units, at its own frame rate.
         n_stories: how many stories.
         n_workers: processes that speak.
 
@@ -163,14 +166,16 @@ def build_corpus(
         The stories in order of their number.
 
     Raises:
-        ValueError: ``path`` holds another number of stories or other units.
+        ValueError: ``path`` holds another number of stories, other units or another frame rate.
     """  # noqa: DOC502 (raised by the reader)
     if path.exists():
         return _read(path, tokenizer, n_stories)
     context = multiprocessing.get_context("spawn")
     stories: list[SpokenStory] = []
     with (
-        ProcessPoolExecutor(n_workers, context, _start, (tokenizer.centroids,)) as pool,
+        ProcessPoolExecutor(
+            n_workers, context, _start, (tokenizer.centroids, tokenizer.frame_rate_hz)
+        ) as pool,
         Progress() as progress,
     ):
         task = progress.add_task("speaking", total=n_stories)
@@ -184,10 +189,10 @@ def build_corpus(
 _worker: dict[str, object] = {}
 
 
-def _start(centroids: Tensor) -> None:
+def _start(centroids: Tensor, frame_rate_hz: float) -> None:
     torch.set_num_threads(1)
     _worker["synthesizer"] = EspeakSynthesizer()
-    _worker["tokenizer"] = MfccKMeans(centroids)
+    _worker["tokenizer"] = MfccKMeans(centroids, frame_rate_hz=frame_rate_hz)
 
 
 def _spoken_training_story(index: int) -> SpokenStory:
@@ -219,6 +224,7 @@ def to_spoken_story(clip: SpokenText, tokenizer: MfccKMeans) -> SpokenStory:
 def _write(path: Path, tokenizer: MfccKMeans, stories: list[SpokenStory]) -> None:
     arrays = {
         "centroids": tokenizer.centroids.numpy(),
+        "frame_rate_hz": np.array(tokenizer.frame_rate_hz),
         "words": np.array([" ".join(s.words) for s in stories]),
         "units": np.concatenate([s.units for s in stories]),
         "n_units": np.array([len(s.units) for s in stories]),
@@ -230,6 +236,13 @@ def _write(path: Path, tokenizer: MfccKMeans, stories: list[SpokenStory]) -> Non
 def _read(path: Path, tokenizer: MfccKMeans, n_stories: int) -> list[SpokenStory]:
     with np.load(path) as stored:
         same_units = np.array_equal(stored["centroids"], tokenizer.centroids.numpy())
+        # A corpus that names no frame rate is from when there was one.
+        rate_hz = float(stored.get("frame_rate_hz", MfccKMeans.frame_rate_hz))
+        if rate_hz != tokenizer.frame_rate_hz:
+            raise ValueError(
+                f"build_corpus: {path} holds units at {rate_hz:g} Hz, expected "
+                f"{tokenizer.frame_rate_hz:g} Hz. Give another path, or delete the file."
+            )
         if len(stored["words"]) != n_stories or not same_units:
             raise ValueError(
                 f"build_corpus: {path} holds {len(stored['words'])} stories"

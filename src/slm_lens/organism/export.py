@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from transformers import Qwen2ForCausalLM
 
 from slm_lens._atomic import write_atomically
+from slm_lens.families.vocab_spec import FILE_NAME, StreamSpec, VocabSpec
 from slm_lens.organism.corpus import N_UNITS
 from slm_lens.organism.tokenizer import n_text_tokens, speech_text_tokenizer
 from slm_lens.speech.mfcc import MfccKMeans
@@ -28,7 +29,8 @@ def export_organism(
     Source:
         slamkit's ``UnitLM`` checkpoints (Maimon et al. 2025, arXiv:2504.02398).
         ``config.json`` keeps the *text* vocabulary's size in ``base_config`` and the real one at
-        its top; weights carry the prefix ``lm.``.
+        its top; weights carry the prefix ``lm.``. The layout is read as of 25 Hz; units of another
+        frame rate are described in ``slm_lens.yaml`` beside the weights.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", _slamkit_config(model))
@@ -43,7 +45,26 @@ def export_organism(
     )
     speech_text_tokenizer(N_UNITS).save_pretrained(folder)
     unit_tokenizer.save(folder)
+    if unit_tokenizer.frame_rate_hz != MfccKMeans.frame_rate_hz:
+        write_atomically(folder / FILE_NAME, _described(unit_tokenizer).write)
     _write_json(folder / "card.json", card)
+
+
+def _described(unit_tokenizer: MfccKMeans) -> VocabSpec:
+    """The vocabulary of the slamkit interleaved layout, at another frame rate."""
+    units = StreamSpec(
+        pattern="<Un{unit}>",
+        frame_rate_hz=unit_tokenizer.frame_rate_hz,
+        deduplicated=unit_tokenizer.dedup,
+    )
+    return VocabSpec(
+        streams={"units": units},
+        markers={"speech": "<speech>", "text": "<text>"},
+        mark_text_only=True,
+        repeat_marker=True,
+        base_rows=n_text_tokens(),
+        family="sims",
+    )
 
 
 def _slamkit_config(model: Qwen2ForCausalLM) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Recipe:
     Attributes:
         stages: in order; all stages on text alone come first.
         n_stories: spoken training stories.
+        frame_rate_hz: frames per second that units are made of.
         d_model: width of the residual stream.
         n_layers: transformer layers.
         n_heads: attention heads.
@@ -58,6 +59,7 @@ class Recipe:
 
     stages: tuple[Stage, ...]
     n_stories: int = 12_000
+    frame_rate_hz: float = 25.0
     d_model: int = 128
     n_layers: int = 8
     n_heads: int = 4

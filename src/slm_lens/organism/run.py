@@ -1,6 +1,6 @@
 """From a recipe's name to a checkpoint folder with its card."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from slm_lens.organism.train import Trainer
 from slm_lens.speech.mfcc import MfccKMeans
 
 
-def train_organism(recipe_name: str, out: Path, *, device: str, n_workers: int) -> Path:
+def train_organism(
+    recipe_name: str, out: Path, *, device: str, n_workers: int, frame_rate_hz: float = 25.0
+) -> Path:
     """Train a recipe, or go on with it, and export the model.
 
     Args:
@@ -26,22 +28,30 @@ def train_organism(recipe_name: str, out: Path, *, device: str, n_workers: int) 
             with the same folder to go on.
         device: ``"auto"`` (CUDA if there is one), ``"cpu"`` or ``"cuda"``.
         n_workers: processes that speak the corpus.
+        frame_rate_hz: frames per second that units are made of, as in `mfcc_features`.
 
     Returns:
         The exported folder, ``out / recipe_name``.
 
     Raises:
         LookupError: there is no such recipe.
+        ValueError: what is in the folder was made at another frame rate.
     """
     if recipe_name not in RECIPES:
         raise LookupError(
             f"train_organism: got recipe {recipe_name!r}, expected one of {sorted(RECIPES)}."
         )
-    recipe = RECIPES[recipe_name]
+    recipe = replace(RECIPES[recipe_name], frame_rate_hz=frame_rate_hz)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "unit_tokenizer.json").exists():
-        MfccKMeans(fit_centroids()).save(out)
+        centroids = fit_centroids(frame_rate_hz=frame_rate_hz)
+        MfccKMeans(centroids, frame_rate_hz=frame_rate_hz).save(out)
     unit_tokenizer = MfccKMeans.from_folder(out)
+    if unit_tokenizer.frame_rate_hz != frame_rate_hz:
+        raise ValueError(
+            f"train_organism: {out} has a unit tokenizer at {unit_tokenizer.frame_rate_hz:g} Hz, "
+            f"expected {frame_rate_hz:g} Hz. Give another folder."
+        )
     stories = build_corpus(
         out / f"corpus-{recipe.n_stories}.npz", unit_tokenizer, recipe.n_stories,
         n_workers=n_workers,

@@ -13,7 +13,7 @@ Source: Maimon et al. 2025, arXiv:2504.02398 (text initialisation, Poisson inter
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -252,12 +252,20 @@ class Trainer:
         self.losses = state["losses"]
 
     def _check_recipe(self, made_with: dict[str, Any], stage_index: int, step: int) -> None:
-        """A checkpoint fits if all it went through is part of this recipe too."""
+        """A checkpoint fits if all it went through is part of this recipe too.
+
+        One from before a field existed was made with that field's default.
+
+        Raises:
+            ValueError: it does not.
+        """
         wanted = asdict(self.recipe)
+        defaults = {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+        made_with = defaults | made_with
         begun = stage_index + (step > 0)
         fits = wanted["stages"][:begun] == made_with["stages"][:begun]
-        for fields in (wanted, made_with):
-            fields.pop("stages")
+        for entries in (wanted, made_with):
+            entries.pop("stages")
         if not fits or wanted != made_with:
             raise ValueError(
                 f"Trainer: {self.checkpoint} was made with another recipe; expected sizes, seed "

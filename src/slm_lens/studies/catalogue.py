@@ -3,9 +3,13 @@
 import difflib
 
 from slm_lens.studies.grid.about import STUDY as GRID
+from slm_lens.studies.units.about import STUDY as UNITS
 from slm_lens.studies.study import Study
 
-STUDIES: tuple[Study, ...] = (GRID,)
+STUDIES: tuple[Study, ...] = (
+    GRID,
+    UNITS,
+)
 """All studies, in the order of the list."""
 
 

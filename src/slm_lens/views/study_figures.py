@@ -6,9 +6,13 @@ from types import MappingProxyType
 from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.chart import Chart
 from slm_lens.views.studies.grid import grid_figures
+from slm_lens.views.studies.units import units_figures
 
 _FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType(
-    {"grid": grid_figures}
+    {
+        "grid": grid_figures,
+        "units": units_figures,
+    }
 )
 """By name of the study: charts by the name of their files, the main one first."""
 

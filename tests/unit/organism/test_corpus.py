@@ -9,12 +9,13 @@ from slm_lens.organism.corpus import (
     TRAINING_VOICES,
     build_corpus,
     draw_voice,
+    fit_centroids,
     speak_sentences,
     to_spoken_story,
     training_story,
 )
 from slm_lens.organism.held_out import speak_held_out
-from slm_lens.speech.mfcc import MfccKMeans
+from slm_lens.speech.mfcc import MfccKMeans, mfcc_features
 from slm_lens.speech.synthesis import EspeakSynthesizer, Voice
 
 
@@ -40,6 +41,38 @@ def test_a_corpus_is_read_as_it_was_written(tmp_path, tokenizer):
         build_corpus(path, tokenizer, 4, n_workers=1)
     with pytest.raises(ValueError, match=r"holds 3 stories made with other centroids, expected 3"):
         build_corpus(path, MfccKMeans(tokenizer.centroids + 1), 3, n_workers=1)
+    with pytest.raises(ValueError, match=r"holds units at 25 Hz, expected 50 Hz"):
+        build_corpus(path, tokenizer.at_rate(50.0), 3, n_workers=1)
+    with np.load(path) as stored:  # as it was before it named its frame rate
+        np.savez(path, **{n: a for n, a in stored.items() if n != "frame_rate_hz"})
+    assert build_corpus(path, tokenizer, 3, n_workers=1)[2].units.tolist() == read[2].units.tolist()
+
+
+@pytest.mark.slow
+def test_a_corpus_has_the_frame_rate_of_its_tokenizer(tmp_path, tokenizer):
+    slow = tokenizer.at_rate(12.5)
+    (story,) = build_corpus(tmp_path / "corpus.npz", slow, 1, n_workers=1)
+    voice = draw_voice(np.random.default_rng([2, 7, 0]), TRAINING_VOICES)
+    clip = speak_sentences(EspeakSynthesizer(), training_story(0, spoken=True), voice, 16_000)
+    assert story.units.tolist() == slow.encode(clip.waveform).ids.tolist()
+    assert len(story.units) < 0.6 * len(tokenizer.encode(clip.waveform))
+
+
+@pytest.mark.slow
+def test_centroids_are_fitted_at_a_frame_rate():
+    # The voices and stories that fit_centroids draws, clustered by scikit-learn here.
+    from sklearn.cluster import KMeans
+
+    generator, frames = np.random.default_rng(3), []
+    for index in range(2):
+        voice = draw_voice(generator, TRAINING_VOICES)
+        story = training_story(index, spoken=True)
+        clip = speak_sentences(EspeakSynthesizer(), story, voice, 16_000)
+        frames.append(mfcc_features(clip.waveform, frame_rate_hz=50.0).numpy())
+    kmeans = KMeans(100, n_init=2, random_state=3)  # pyright: ignore[reportArgumentType]
+    expected = kmeans.fit(np.concatenate(frames)).cluster_centers_
+    found = fit_centroids(2, frame_rate_hz=50.0)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
 def test_sentences_are_spoken_with_a_pause_between_and_words_in_lower_case():

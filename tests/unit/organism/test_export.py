@@ -60,3 +60,24 @@ def test_vocabulary_and_unit_tokenizer_come_along(loaded):
     assert loaded.vocab.markers == {"speech": n + 100, "text": n + 101}
     assert list(loaded.vocab.streams["units"]) == list(range(n, n + 100))
     assert torch.equal(loaded.unit_tokenizer.centroids, UNITS.centroids)
+
+
+@pytest.mark.parametrize("rate_hz", [12.5, 25.0])
+def test_a_folder_of_another_frame_rate_reads_clips_at_that_rate(exported, tmp_path, rate_hz):
+    units = UNITS.at_rate(rate_hz)
+    export_organism(exported[0], units, tmp_path, card={})
+    assert (tmp_path / "slm_lens.yaml").exists() == (rate_hz != 25)
+    model = slm_lens.load(tmp_path)
+    assert model.unit_tokenizer.frame_rate_hz == rate_hz
+    assert model.provenance.family == "sims"
+    (clip, words) = slm_lens.clips_of("held-out")[0]
+    alignment = slm_lens.read_alignment(words)
+    tokens = model.sequence_from_audio(clip, alignment).tokens
+    expected = units.encode(slm_lens.read_audio(clip, sample_rate_hz=16_000)).ids + n_text_tokens()
+    assert tokens.tolist() == expected.tolist()
+    usual = slm_lens.load(exported[1])
+    assert model.vocab.markers == usual.vocab.markers
+    assert model.prompt_format == usual.prompt_format
+    assert (model.vocab.kind_of == usual.vocab.kind_of).all()
+    with pytest.raises(ValueError, match=r"has units at 50.0 Hz, expected"):
+        model.sequence_from_units(UNITS.at_rate(50.0).encode(torch.zeros(16_000)))

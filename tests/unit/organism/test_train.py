@@ -107,6 +107,17 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path, changes):
         trainer(tmp_path, replace(recipe, stages=(other_stage, *recipe.stages[1:])))
 
 
+def test_a_checkpoint_from_before_a_field_existed_was_made_with_its_default(tmp_path):
+    first = trainer(tmp_path, tiny_recipe())
+    first._save()
+    state = torch.load(first.checkpoint, weights_only=True)
+    del state["recipe"]["frame_rate_hz"]
+    torch.save(state, first.checkpoint)
+    trainer(tmp_path, tiny_recipe())
+    with pytest.raises(ValueError, match=r"training.pt was made with another recipe"):
+        trainer(tmp_path, tiny_recipe(frame_rate_hz=50.0))
+
+
 def test_seeds_give_other_weights():
     a, b = (new_text_model(tiny_recipe(seed=s)).state_dict() for s in (0, 1))
     assert not torch.equal(a["model.embed_tokens.weight"], b["model.embed_tokens.weight"])

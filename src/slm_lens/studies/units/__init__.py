@@ -1,0 +1,1 @@
+"""How much speech a word needs: density of units, build-up over a word, frame rates."""
