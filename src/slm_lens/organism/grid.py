@@ -100,6 +100,7 @@ class GridConfig:
 
     Attributes:
         cells: in the order in which they are trained.
+        frame_rate_hz: frames per second that units are made of.
         n_stories: spoken training stories.
         d_model: width of the residual stream.
         n_layers: transformer layers.
@@ -116,6 +117,7 @@ class GridConfig:
     """
 
     cells: tuple[GridCell, ...] = _default_cells()
+    frame_rate_hz: float = 25.0
     n_stories: int = 12_000
     d_model: int = 128
     n_layers: int = 6
@@ -170,6 +172,7 @@ class GridConfig:
     def _sized(self, stages: tuple[Stage, ...], seed: int) -> Recipe:
         return Recipe(
             stages,
+            frame_rate_hz=self.frame_rate_hz,
             n_stories=self.n_stories,
             d_model=self.d_model,
             n_layers=self.n_layers,

@@ -54,7 +54,8 @@ def train_grid(
 
     Raises:
         LookupError: `only` names a cell that the grid does not have.
-        ValueError: a cell in the folder was trained with another recipe.
+        ValueError: the folder has units of another frame rate, or a cell in it was trained with
+            another recipe.
     """  # noqa: DOC502 (ValueError is raised by the parts)
     by_name = {c.name: c for c in config.cells}
     unknown = [n for n in only if n not in by_name]
@@ -63,7 +64,7 @@ def train_grid(
             f"train_grid: got the cells {unknown}, expected some of {sorted(by_name)}."
         )
     out.mkdir(parents=True, exist_ok=True)
-    units, stories = _spoken(out, config.n_stories, n_workers)
+    units, stories = _spoken(out, config, n_workers)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     console = make_console()
@@ -75,10 +76,16 @@ def train_grid(
     return tuple(folders)
 
 
-def _spoken(out: Path, n_stories: int, n_workers: int) -> tuple[MfccKMeans, list[SpokenStory]]:
+def _spoken(out: Path, config: GridConfig, n_workers: int) -> tuple[MfccKMeans, list[SpokenStory]]:
+    rate_hz, n_stories = config.frame_rate_hz, config.n_stories
     if not (out / "unit_tokenizer.json").exists():
-        MfccKMeans(fit_centroids()).save(out)
+        MfccKMeans(fit_centroids(frame_rate_hz=rate_hz), frame_rate_hz=rate_hz).save(out)
     units = MfccKMeans.from_folder(out)
+    if units.frame_rate_hz != rate_hz:
+        raise ValueError(
+            f"train_grid: {out} has a unit tokenizer at {units.frame_rate_hz:g} Hz, expected "
+            f"{rate_hz:g} Hz. Give another folder."
+        )
     return units, build_corpus(
         out / f"corpus-{n_stories}.npz", units, n_stories, n_workers=n_workers
     )

@@ -3,8 +3,8 @@
 import difflib
 
 from slm_lens.studies.grid.about import STUDY as GRID
-from slm_lens.studies.units.about import STUDY as UNITS
 from slm_lens.studies.study import Study
+from slm_lens.studies.units.about import STUDY as UNITS
 
 STUDIES: tuple[Study, ...] = (
     GRID,

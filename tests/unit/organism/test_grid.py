@@ -156,6 +156,14 @@ def test_wrong_yaml_is_refused(tmp_path, text, message):
         read_grid_config(path)
 
 
+def test_units_of_another_frame_rate_are_refused(tmp_path):
+    units = MfccKMeans(torch.randn(100, 39, generator=torch.Generator().manual_seed(0)))
+    units.save(tmp_path)
+    with pytest.raises(ValueError, match="has a unit tokenizer at 25 Hz, expected 50 Hz"):
+        train_grid(replace(TINY, frame_rate_hz=50.0), tmp_path, device="cpu", n_workers=1)
+    assert TINY.recipe(TINY.cells[0]).frame_rate_hz == 25.0
+
+
 def test_misuse(spoken, tmp_path):
     with pytest.raises(LookupError, match="expected the YAML of a grid"):
         read_grid_config(tmp_path / "none.yaml")
