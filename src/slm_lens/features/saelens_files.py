@@ -22,12 +22,13 @@ from safetensors.torch import load_file, save_file
 from slm_lens._atomic import write_atomically
 from slm_lens._json import read_json_object
 from slm_lens.features.autoencoder import SAEFacts, SparseAutoencoder, StreamSite, stream_site
-from slm_lens.features.settings import ARCHITECTURES, SAESettings
+from slm_lens.features.settings import ARCHITECTURES, Architecture, SAESettings
 from slm_lens.lens.model import LensModel
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 _NAMES = ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
 _OWN = "slm_lens"
+_TRAINED_AS: dict[Architecture, str] = {"batch_topk": "batchtopk", "jumprelu": "jumprelu"}
 
 
 def save_sae(sae: SparseAutoencoder, folder: str | Path) -> None:
@@ -61,6 +62,7 @@ def save_sae(sae: SparseAutoencoder, folder: str | Path) -> None:
             "hook_name": site.hook_name,
             "hook_head_index": None,
             "prepend_bos": False,
+            "training_architecture": _TRAINED_AS[facts.architecture],
             _OWN: asdict(facts),
         },
     }
@@ -164,7 +166,9 @@ def _facts(config: dict[str, Any], folder: Path) -> SAEFacts:
     if _OWN not in metadata:
         layer = _layer_of(metadata.get("hook_name"), where)
         site = StreamSite(layer, str(metadata.get("model_name")), None)
-        return SAEFacts("jumprelu", site, subtracts_b_dec=subtracts)
+        was_top = metadata.get("training_architecture") == _TRAINED_AS["batch_topk"]
+        architecture: Architecture = "batch_topk" if was_top else "jumprelu"
+        return SAEFacts(architecture, site, subtracts_b_dec=subtracts)
     try:
         own = dict(metadata[_OWN])
         settings = own.pop("settings")
