@@ -18,7 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sae_lens import SAE, BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, __version__
+from sae_lens import (  # pyright: ignore[reportMissingImports] (in an environment of its own)
+    SAE,
+    BatchTopKTrainingSAE,
+    BatchTopKTrainingSAEConfig,
+    __version__,
+)
 
 D_IN, D_SAE, N_STATES, SEED = 32, 48, 5, 0
 

@@ -152,7 +152,7 @@ def modality_tags(
     n_active = (activations > 0).sum(0)
     share = is_speech[top].double().mean(0)
     share[n_active < n_top] = torch.nan
-    tags = tuple(
+    tags: tuple[Tag, ...] = tuple(
         "dead" if active == 0 else "rare" if active < n_top else _tag(x)
         for active, x in zip(n_active.tolist(), share.tolist(), strict=True)
     )
@@ -221,11 +221,9 @@ def chance_of_tag(n_positions: int, n_speech: int, *, n_top: int = N_TOP) -> tup
             f"chance_of_tag: got {n_speech} of {n_positions} positions and n_top={n_top}, expected "
             "0 <= n_speech <= n_positions and 1 <= n_top <= n_positions."
         )
-    drawn = hypergeom(n_positions, n_speech, n_top)
-    outcomes = range(n_top + 1)
-    chance = [float(drawn.pmf(x)) for x in outcomes]
-    tags = [_tag(x / n_top) for x in outcomes]
-    of_tag = {tag: sum(p for p, t in zip(chance, tags, strict=True) if t == tag) for tag in tags}
+    of_tag: dict[Tag, float] = dict.fromkeys(TAGS, 0.0)
+    for drawn in range(n_top + 1):
+        of_tag[_tag(drawn / n_top)] += float(hypergeom.pmf(drawn, n_positions, n_speech, n_top))
     return of_tag["speech"], of_tag["text"]
 
 

@@ -35,7 +35,7 @@ def settings(**chosen):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "least_likeness", "n_least"), [("batch_topk", 0.99, 30), ("jumprelu", 0.9, 26)]
+    ("architecture", "least_likeness", "n_least"), [("batch_topk", 0.99, 30), ("jumprelu", 0.9, 24)]
 )
 def test_a_planted_dictionary_is_found(architecture, least_likeness, n_least):
     """All 30 features by BatchTopK; JumpReLU, which revives no dead feature, merges some."""
@@ -46,7 +46,7 @@ def test_a_planted_dictionary_is_found(architecture, least_likeness, n_least):
     sae = train_sae(states, settings(architecture=architecture))
     likeness, found = (sae.W_dec @ directions.T).max(0)
     assert likeness.mean() > least_likeness
-    is_found = (likeness > 0.9).tolist()
+    is_found = (likeness > 0.99).tolist()
     assert sum(is_found) >= n_least
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(40))
 
@@ -132,7 +132,9 @@ def test_jump_relu_gradients_by_hand():
     assert counted.tolist() == [[1.0, 1.0], [0.0, 0.0], [1.0, 1.0], [0.0, 0.0]]
     (counted * g).sum().backward()
     assert z.grad is None
-    assert threshold.grad.tolist() == [-16.0, -6.0]
+    of_threshold = threshold.grad
+    assert of_threshold is not None
+    assert of_threshold.tolist() == [-16.0, -6.0]
 
 
 def test_dead_features_are_revived():
