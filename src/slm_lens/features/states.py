@@ -16,7 +16,7 @@ from slm_lens.vocab import TOKEN_KINDS, TokenKind
 
 @dataclass(frozen=True, eq=False)
 class PositionStates:
-    """The residual stream at all positions of some utterances, one after the other.
+    """The residual stream at positions of some utterances, one utterance after the other.
 
     Attributes:
         states: residual stream, float32, on the CPU.
@@ -74,6 +74,7 @@ def position_states(
     utterances: Sequence[Utterance],
     layers: Sequence[int],
     *,
+    at: Int[Tensor, " n_chosen"] | None = None,
     batch_size: int = 8,
     forward: Forward = "auto",
 ) -> PositionStates:
@@ -83,15 +84,17 @@ def position_states(
         model: the model, in evaluation mode.
         utterances: what it reads; those of like length side by side make the least padding.
         layers: as in `residual_stack`, each once.
+        at: numbers of the positions that are kept, rising, counted through all utterances
+            (`balanced_positions`); None for all.
         batch_size: utterances in one forward pass.
         forward: as in `residual_stack`.
 
     Returns:
-        States of every position.
+        States of those positions.
 
     Raises:
-        ValueError: no utterance or layer, a layer twice or that the model does not have, or none
-            at a time.
+        ValueError: no utterance or layer, a layer twice or that the model does not have, positions
+            that do not rise or are not there, or no utterance at a time.
     """
     n_layers = int(model.cfg.n_layers)
     wanted = tuple(layers)
@@ -103,40 +106,65 @@ def position_states(
         )
     if batch_size < 1:
         raise ValueError(f"position_states: got batch_size={batch_size}, expected at least 1.")
+    lengths = torch.tensor([len(u.sequence) for u in utterances])
+    keeps = _kept(at, int(lengths.sum()))
     used = choose_forward(model, forward, "position_states")
-    parts = []
+    parts, begin = [], 0
     for first in range(0, len(utterances), batch_size):
         sequences = [u.sequence for u in utterances[first : first + batch_size]]
+        n_read = sum(map(len, sequences))
+        kept, begin = keeps[begin : begin + n_read], begin + n_read
+        if not kept.any():
+            continue
         batch = pad_batch(sequences, pad_token=int(sequences[0].tokens[0]))
         stack = residual_stack(model, batch.tokens, batch.attention_mask, forward=used)
         real = stack[list(wanted)][:, batch.attention_mask.to(stack.device)]
-        parts.append(real.float().cpu())
-    lengths = torch.tensor([len(u.sequence) for u in utterances])
-    kinds = [TOKEN_KINDS.index(k) for u in utterances for k in u.sequence.kinds]
+        parts.append(real[:, kept.to(real.device)].float().cpu())
     return PositionStates(
         states=torch.cat(parts, 1),
         layers=wanted,
         utterances=tuple(utterances),
-        utterance=torch.arange(len(lengths)).repeat_interleave(lengths),
-        position=torch.cat([torch.arange(n) for n in lengths.tolist()]),
-        kind=torch.tensor(kinds),
+        utterance=torch.arange(len(lengths)).repeat_interleave(lengths)[keeps],
+        position=torch.cat([torch.arange(n) for n in lengths.tolist()])[keeps],
+        kind=_kinds(utterances)[keeps],
         forward=used,
     )
 
 
+def _kept(at: Tensor | None, n: int) -> Bool[Tensor, " n"]:
+    if at is None:
+        return torch.ones(n, dtype=torch.bool)
+    if not len(at) or at[0] < 0 or at[-1] >= n or (at.diff() <= 0).any():
+        raise ValueError(
+            f"position_states: got {len(at)} positions in at, expected at least one, rising, from "
+            f"0 to {n - 1}. balanced_positions of the same utterances gives such."
+        )
+    kept = torch.zeros(n, dtype=torch.bool)
+    kept[at] = True
+    return kept
+
+
+def _kinds(utterances: Sequence[Utterance]) -> Int[Tensor, " n"]:
+    return torch.tensor([TOKEN_KINDS.index(k) for u in utterances for k in u.sequence.kinds])
+
+
 def balanced_positions(
-    states: PositionStates, *, speech_share: float = 0.5, n_positions: int | None = None, seed: int
+    utterances: Sequence[Utterance],
+    *,
+    speech_share: float = 0.5,
+    n_positions: int | None = None,
+    seed: int,
 ) -> Int[Tensor, " n_chosen"]:
     """Positions of speech and text in a given proportion, drawn at random.
 
     Args:
-        states: what to draw from.
+        utterances: what to draw from.
         speech_share: share of speech, above 0 and below 1.
         n_positions: how many; None for as many as there are in this proportion.
         seed: of the draw.
 
     Returns:
-        Numbers of positions, in random order.
+        Numbers of positions, counted through all utterances, rising.
 
     Raises:
         ValueError: the share is out of range, or there are not so many positions of a modality.
@@ -145,8 +173,9 @@ def balanced_positions(
         raise ValueError(
             f"balanced_positions: got speech_share={speech_share}, expected above 0 and below 1."
         )
-    speech = states.of_kind("speech").nonzero()[:, 0]
-    text = states.of_kind("text").nonzero()[:, 0]
+    kinds = _kinds(utterances)
+    speech = (kinds == TOKEN_KINDS.index("speech")).nonzero()[:, 0]
+    text = (kinds == TOKEN_KINDS.index("text")).nonzero()[:, 0]
     most = int(min(len(speech) / speech_share, len(text) / (1 - speech_share)))
     n_drawn = most if n_positions is None else n_positions
     n_speech = round(n_drawn * speech_share)
@@ -161,5 +190,4 @@ def balanced_positions(
         of[torch.randperm(len(of), generator=generator)[:n]]
         for of, n in ((speech, n_speech), (text, n_drawn - n_speech))
     ]
-    both = torch.cat(drawn)
-    return both[torch.randperm(len(both), generator=generator)]
+    return torch.cat(drawn).sort().values

@@ -58,15 +58,21 @@ def word_activations(sae: SparseAutoencoder, states: PositionStates, layer: int)
         One row for each word that has at least one position.
 
     Raises:
-        ValueError: the dictionary is of another layer, or there is no word.
+        ValueError: the dictionary is of another layer, there is no word, or the states are not
+            those of all positions.
     """
     if sae.layer not in (None, layer):
         raise ValueError(
             f"word_activations: got layer={layer} and a dictionary of layer {sae.layer}, expected "
             "the same."
         )
-    activations = encode_all(sae, states.at(layer))
     lengths = torch.tensor([len(u.sequence) for u in states.utterances])
+    if len(states) != lengths.sum():
+        raise ValueError(
+            f"word_activations: got states of {len(states)} of {int(lengths.sum())} positions, "
+            "expected all: position_states without at."
+        )
+    activations = encode_all(sae, states.at(layer))
     starts = (lengths.cumsum(0) - lengths).tolist()
     peaks, rows = [], []
     for number, (one, start) in enumerate(zip(states.utterances, starts, strict=True)):

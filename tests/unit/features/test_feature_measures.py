@@ -216,7 +216,7 @@ def test_top_words_by_hand():
 def test_states_are_those_of_the_stack(tiny_model):
     from slm_lens.features.autoencoder import random_sae, stream_site
     from slm_lens.features.measures import encode_all
-    from slm_lens.features.states import balanced_positions, position_states
+    from slm_lens.features.states import position_states
     from slm_lens.features.words import word_activations
     from slm_lens.lens.states import residual_stack
     from slm_lens.sequence.utterance import Utterance
@@ -234,10 +234,6 @@ def test_states_are_those_of_the_stack(tiny_model):
     assert states.of_kind("text").sum() == 12
     with pytest.raises(LookupError, match=r"PositionStates.at: got layer 1, expected one of"):
         states.at(1)
-    with pytest.raises(ValueError, match="got 0 positions of speech and 12 of text"):
-        balanced_positions(states, seed=0)
-    with pytest.raises(ValueError, match=r"got speech_share=1\.0"):
-        balanced_positions(states, speech_share=1.0, seed=0)
 
     sae = random_sae(states.at(2), 64, k=4.0, seed=0, site=stream_site(tiny_model, 2))
     found = word_activations(sae, states, 2)
@@ -248,6 +244,9 @@ def test_states_are_those_of_the_stack(tiny_model):
     assert torch.equal(found.peak[1], activations[zebra.start : zebra.end].amax(0))
     with pytest.raises(ValueError, match=r"got layer=0 and a dictionary of layer 2"):
         word_activations(sae, states, 0)
+    some = position_states(tiny_model, written, [2], at=torch.tensor([1, 2]))
+    with pytest.raises(ValueError, match=r"got states of 2 of 15 positions"):
+        word_activations(sae, some, 2)
 
 
 @pytest.mark.parametrize(
@@ -269,18 +268,45 @@ def test_what_cannot_be_read(tiny_model, n, layers, batch_size, said):
         position_states(tiny_model, [one] * n, layers, batch_size=batch_size)
 
 
-def test_a_balanced_sample():
-    from slm_lens.features.states import PositionStates, balanced_positions
+def mixed(*kinds):
+    """An utterance of tokens of these kinds."""
+    from slm_lens.sequence.sequence import SpeechTextSequence
+    from slm_lens.sequence.utterance import Utterance
 
-    kind = torch.tensor([1] * 60 + [0] * 20 + [2] * 5)  # speech, text, markers
-    n = len(kind)
-    states = PositionStates(
-        torch.zeros(1, n, 2), (0,), (), torch.zeros(n).long(), torch.arange(n), kind, "fast"
-    )
-    chosen = balanced_positions(states, seed=0)
-    assert len(chosen) == len(set(chosen.tolist())) == 40
-    assert (kind[chosen] == 1).sum() == 20
-    three_quarters = balanced_positions(states, speech_share=0.75, n_positions=8, seed=0)
-    assert sorted(kind[three_quarters].tolist()) == [0] * 2 + [1] * 6
+    return Utterance("mixed", SpeechTextSequence(torch.zeros(len(kinds)).long(), kinds, ()))
+
+
+def test_a_balanced_sample():
+    from slm_lens.features.states import balanced_positions
+
+    kinds = ("speech",) * 60 + ("text",) * 20 + ("marker",) * 5
+    utterances = [mixed(*kinds[:30]), mixed(*kinds[30:])]
+    chosen = balanced_positions(utterances, seed=0)
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+    assert [kinds[i] for i in chosen].count("speech") == 20
+    assert [kinds[i] for i in chosen].count("text") == 20
+    few = balanced_positions(utterances, speech_share=0.75, n_positions=8, seed=0)
+    assert [kinds[i] for i in few].count("speech") == 6
     with pytest.raises(ValueError, match=r"for n_positions=41 .* at most 40"):
-        balanced_positions(states, n_positions=41, seed=0)
+        balanced_positions(utterances, n_positions=41, seed=0)
+    with pytest.raises(ValueError, match=r"got speech_share=1\.0"):
+        balanced_positions(utterances, speech_share=1.0, seed=0)
+    with pytest.raises(ValueError, match="got 60 positions of speech and 0 of text"):
+        balanced_positions([mixed(*kinds[:60])], seed=0)
+
+
+def test_some_positions_alone(tiny_model):
+    from slm_lens.features.states import position_states
+    from slm_lens.sequence.utterance import Utterance
+
+    texts = ["the zebra lives in", "the lion", "the desert is striped"]
+    written = [Utterance(t, tiny_model.sequence_from_text(t)) for t in texts]
+    whole = position_states(tiny_model, written, [1], batch_size=1)
+    at = torch.tensor([0, 3, 4, len(whole) - 1])  # none of the second utterance, if batched by one
+    some = position_states(tiny_model, written, [1], at=at, batch_size=1)
+    assert torch.equal(some.at(1), whole.at(1)[at])
+    assert some.position.tolist() == whole.position[at].tolist()
+    assert some.utterance.tolist() == whole.utterance[at].tolist()
+    for odd in ([], [3, 3], [0, len(whole)], [-1]):
+        with pytest.raises(ValueError, match=f"got {len(odd)} positions in at"):
+            position_states(tiny_model, written, [1], at=torch.tensor(odd).long())

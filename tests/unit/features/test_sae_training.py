@@ -35,7 +35,7 @@ def settings(**chosen):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("architecture", "least_likeness", "n_least"), [("batch_topk", 0.99, 30), ("jumprelu", 0.9, 24)]
+    ("architecture", "least_likeness", "n_least"), [("batch_topk", 0.99, 30), ("jumprelu", 0.9, 22)]
 )
 def test_a_planted_dictionary_is_found(architecture, least_likeness, n_least):
     """All 30 features by BatchTopK; JumpReLU, which revives no dead feature, merges some."""
