@@ -119,21 +119,11 @@ def purest_words(
     Source:
         Ours.
     """
-    labels = found.word if role == "current" else found.following
-    rows = [
-        i
-        for i, (m, w) in enumerate(zip(found.modality, labels, strict=True))
-        if m == modality and w is not None
-    ]
-    words = np.array([str(labels[i]) for i in rows])
+    rows, words = _labels(found, modality, role)
     if shuffle_seed is not None:
         words = np.random.default_rng(shuffle_seed).permutation(words)
     is_second = (found.utterance[rows] % 2 == 1).numpy()
-    known = [
-        w
-        for w in sorted(set(words.tolist()))
-        if min(((words == w) & is_second).sum(), ((words == w) & ~is_second).sum()) >= n_least
-    ]
+    known = _frequent(words, is_second, n_least)
     if not known:
         raise ValueError(
             f"purest_words: got {len(rows)} {modality} occurrences of {len(set(words.tolist()))} "
@@ -145,6 +135,39 @@ def purest_words(
     first, second = torch.tensor(~is_second), torch.tensor(is_second)
     best = _f1(peak[first] > 0, of_word[first]).max(0)
     return _scored(peak[second], of_word[second], best.indices, best.values > 0, known)
+
+
+def frequent_words(
+    found: WordActivations, *, modality: Modality, role: Role, n_least: int = 5
+) -> list[str]:
+    """Words that are frequent enough for a feature to stand for them.
+
+    Args:
+        found: activations by occurrence.
+        modality: as in `purest_words`.
+        role: likewise.
+        n_least: likewise.
+
+    Returns:
+        The words, sorted.
+    """
+    rows, words = _labels(found, modality, role)
+    return _frequent(words, (found.utterance[rows] % 2 == 1).numpy(), n_least)
+
+
+def _labels(found: WordActivations, modality: Modality, role: Role) -> tuple[list[int], np.ndarray]:
+    """Occurrences of a modality that have a label, and the labels."""
+    labels = found.word if role == "current" else found.following
+    each = enumerate(zip(found.modality, labels, strict=True))
+    rows = [i for i, (m, w) in each if m == modality and w is not None]
+    return rows, np.array([str(labels[i]) for i in rows], dtype=str)
+
+
+def _frequent(words: np.ndarray, is_second: np.ndarray, n_least: int) -> list[str]:
+    halves = [dict(zip(*np.unique(words[part], return_counts=True), strict=True))
+              for part in (~is_second, is_second)]  # fmt: skip
+    least = {str(w): min(n, halves[1].get(w, 0)) for w, n in halves[0].items()}
+    return sorted(w for w, n in least.items() if n >= n_least)
 
 
 def _scored(

@@ -1,0 +1,342 @@
+"""Dictionaries of each layer, with their controls, and the rows of tables that tell of them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypedDict
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from slm_lens.features.autoencoder import SparseAutoencoder, random_sae, stream_site
+from slm_lens.features.dashboard import mean_active
+from slm_lens.features.measures import (
+    TAGS,
+    ModalityTags,
+    encode_all,
+    modality_tags,
+    reconstruction_errors,
+    shuffled_tags,
+)
+from slm_lens.features.settings import SAESettings
+from slm_lens.features.states import PositionStates, balanced_positions, position_states
+from slm_lens.features.train import train_sae
+from slm_lens.features.words import (
+    ROLES,
+    Role,
+    frequent_words,
+    purest_words,
+    top_words,
+    word_activations,
+)
+from slm_lens.model.hooked import HookedSLM
+from slm_lens.phases.bootstrap import Curve, resample_weights
+from slm_lens.sequence.word_span import MODALITIES, Modality
+from slm_lens.studies.features.data import FeatureData
+from slm_lens.studies.features.options import FeaturesOptions
+
+Dictionary = Literal["batch_topk", "jumprelu", "random directions", "random weights"]
+TRAINED: tuple[Dictionary, ...] = ("batch_topk", "jumprelu")
+_PLACES = {"all": ("speech", "text", "marker"), "speech": ("speech",), "text": ("text",),
+           "marker": ("marker",)}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Reads:
+    """States of one model: to train on, to tag on, to try on.
+
+    Attributes:
+        train: positions in the proportion of the training.
+        tagging: all positions of the spoken and the written documents.
+        held_out: all positions of the held-out documents.
+        balanced: rows of `tagging` that tags go by: as many of speech as of text.
+        n_clips: held-out clips, each in several documents; for resamples.
+    """
+
+    train: PositionStates
+    tagging: PositionStates
+    held_out: PositionStates
+    balanced: Int[Tensor, " n_balanced"]
+    n_clips: int
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A dictionary and what was found of it.
+
+    Attributes:
+        sae: the dictionary.
+        tags: of its features.
+        features: rows of the table ``features``.
+        layer_row: row of the table ``layers``.
+        variance: rows of the table ``variance``.
+        purest: rows of the table ``feature_words``.
+        words: rows of the table ``words``.
+    """
+
+    sae: SparseAutoencoder
+    tags: ModalityTags
+    features: pl.DataFrame
+    layer_row: Mapping[str, Any]
+    variance: Sequence[Mapping[str, Any]]
+    purest: pl.DataFrame
+    words: Sequence[Mapping[str, Any]]
+
+
+def read_all(
+    model: HookedSLM, data: FeatureData, layers: Sequence[int], options: FeaturesOptions
+) -> Reads:
+    """All states of a model that the study needs.
+
+    Args:
+        model: the model.
+        data: the utterances.
+        layers: which layers.
+        options: the proportion of speech, and the seed.
+
+    Returns:
+        The states.
+    """
+    chosen = balanced_positions(data.train, speech_share=options.speech_share, seed=options.seed)
+    return Reads(
+        train=position_states(model, data.train, layers, at=chosen),
+        tagging=position_states(model, data.tagging.pure, layers),
+        held_out=position_states(model, data.held_out.all, layers),
+        balanced=balanced_positions(data.tagging.pure, seed=options.seed),
+        n_clips=len(data.held_out.spoken),
+    )
+
+
+def dictionaries(
+    model: HookedSLM,
+    untrained: HookedSLM,
+    reads: tuple[Reads, Reads],
+    layer: int,
+    options: FeaturesOptions,
+    *,
+    has_jump: bool,
+) -> Iterator[tuple[Dictionary, Found]]:
+    """Train the dictionaries of a layer, and the controls.
+
+    Args:
+        model: the model.
+        untrained: the same with random weights.
+        reads: states of both.
+        layer: which layer.
+        options: of the study.
+        has_jump: whether a JumpReLU dictionary is trained, too.
+
+    Yields:
+        Name of the dictionary, and what was found.
+    """
+    d_sae = options.expansion * int(model.cfg.d_model)
+    settings = SAESettings(d_sae=d_sae, k=options.k, n_steps=options.n_steps, seed=options.seed)
+    own, other = reads
+    states, site = own.train.at(layer), stream_site(model, layer)
+    top = train_sae(states, settings, site=site)
+    yield "batch_topk", look_at(top, "batch_topk", own, layer, options)
+    if has_jump:
+        jump = train_sae(states, replace(settings, architecture="jumprelu"), site=site)
+        yield "jumprelu", look_at(jump, "jumprelu", own, layer, options)
+    few = states[:: max(1, len(states) // 4096)]
+    directions = random_sae(few, d_sae, k=options.k, seed=options.seed, site=site)
+    yield "random directions", look_at(directions, "random directions", own, layer, options)
+    site = stream_site(untrained, layer)
+    of_other = train_sae(other.train.at(layer), settings, site=site)
+    yield "random weights", look_at(of_other, "random weights", other, layer, options)
+
+
+def look_at(
+    sae: SparseAutoencoder, name: Dictionary, reads: Reads, layer: int, options: FeaturesOptions
+) -> Found:
+    """Measure a dictionary.
+
+    Args:
+        sae: the dictionary.
+        name: what tables call it.
+        reads: states of its model.
+        layer: its layer.
+        options: of the study.
+
+    Returns:
+        What was found.
+    """
+    keys = {"layer": layer, "dictionary": name}
+    activations = encode_all(sae, reads.tagging.at(layer)[reads.balanced])
+    is_speech = reads.tagging.of_kind("speech")[reads.balanced]
+    tags = modality_tags(activations, is_speech, n_top=options.n_top)
+    shuffled = shuffled_tags(
+        activations, is_speech, n_top=options.n_top, n_shuffles=options.n_shuffles,
+        seed=options.seed,
+    )  # fmt: skip
+    variance = [keys | row for row in _variance(sae, reads, layer, options)]
+    purest, words, tops = _words(sae, reads, layer, options)
+    numbers = pl.DataFrame(
+        {
+            "feature": np.arange(sae.d_sae),
+            "tag": tags.tag,
+            "speech_share": tags.speech_share.numpy(),
+            "n_active": tags.n_active.numpy(),
+            "density": (tags.n_active / len(is_speech)).numpy(),
+            "mean_active": mean_active(activations).numpy(),
+            **{f"top_{m}": tops[m] for m in MODALITIES},
+        }
+    ).with_columns(pl.col("speech_share").fill_nan(None))
+    return Found(
+        sae=sae,
+        tags=tags,
+        features=_with_words(numbers, purest).select(*_constant(keys), pl.all()),
+        layer_row=keys | _layer_row(tags, shuffled, variance, options),
+        variance=variance,
+        purest=purest.select(*_constant(keys), pl.all()),
+        words=[keys | row for row in words],
+    )
+
+
+def _constant(keys: Mapping[str, Any]) -> list[pl.Expr]:
+    return [pl.lit(value).alias(name) for name, value in keys.items()]
+
+
+def _variance(
+    sae: SparseAutoencoder, reads: Reads, layer: int, options: FeaturesOptions
+) -> list[dict[str, Any]]:
+    """Explained variance and L0 on the held-out documents, by kind of position."""
+    states = reads.held_out.at(layer)
+    activations = encode_all(sae, states)
+    rendered = sae.decode(activations)
+    clip = reads.held_out.utterance % reads.n_clips
+    weights = resample_weights(reads.n_clips, options.n_bootstrap, options.seed)
+    rows = []
+    for place, kinds in _PLACES.items():
+        where = reads.held_out.of_kind(*kinds)
+        if where.sum() < 2 or (states[where] == states[where][0]).all():
+            continue  # markers of one context alone do not vary
+        errors = reconstruction_errors(states[where], rendered[where])
+        sums = np.zeros((2, reads.n_clips))
+        for row, part in zip(sums, (errors.left, errors.total), strict=True):
+            np.add.at(row, clip[where].numpy(), part.numpy())
+        low, high = _percentiles(1 - (weights @ sums[0]) / (weights @ sums[1]))
+        rows.append(
+            {
+                "positions": place,
+                "explained": errors.explained,
+                "low": low,
+                "high": high,
+                "l0": (activations[where] > 0).sum(1).double().mean().item(),
+                "n_positions": int(where.sum()),
+                "n_clips": len(clip[where].unique()),
+            }
+        )
+    return rows
+
+
+def _percentiles(resamples: Float[np.ndarray, " n"]) -> tuple[float | None, float | None]:
+    if not len(resamples):
+        return None, None
+    low, high = np.quantile(resamples, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _layer_row(
+    tags: ModalityTags,
+    shuffled: Int[Tensor, "n_shuffles 3"],
+    variance: Sequence[Mapping[str, Any]],
+    options: FeaturesOptions,
+) -> dict[str, Any]:
+    """Shares of tags beside those of shuffled labels; intervals draw features."""
+    n = tags.n_tagged
+    explained = {row["positions"]: row["explained"] for row in variance}
+    row: dict[str, Any] = {f"explained_{p}": explained.get(p) for p in ("all", *MODALITIES)}
+    row["l0"] = variance[0]["l0"]
+    of_tagged = np.array([t for t in tags.tag if t in ("speech", "text", "mixed")])
+    weights = resample_weights(max(n, 1), options.n_bootstrap, options.seed)
+    for i, tag in enumerate(("speech", "text", "mixed")):
+        is_it = (of_tagged == tag).astype(float)[:, None]
+        curve = Curve.of(is_it, np.arange(n), weights) if n else None
+        low, high = curve.interval() if curve else (np.array([np.nan]),) * 2
+        row[tag] = tags.counts[tag] / n if n else None
+        row[f"{tag}_low"], row[f"{tag}_high"] = _known(low[0]), _known(high[0])
+        row[f"{tag}_shuffled"] = shuffled[:, i].double().mean().item() / n if n else None
+    row |= {f"n_{tag}": tags.counts[tag] for tag in TAGS}
+    return row | {"n_features": len(tags.tag), "n_tagged": n, "n_positions": tags.n_positions}
+
+
+def _known(x: float) -> float | None:
+    return None if np.isnan(x) else float(x)
+
+
+def _words(
+    sae: SparseAutoencoder, reads: Reads, layer: int, options: FeaturesOptions
+) -> tuple[pl.DataFrame, list[dict[str, Any]], dict[str, list[str]]]:
+    """Words of features, how many words have a feature of their own, and top words."""
+    found = word_activations(sae, reads.tagging, layer)
+    frames, rows = [], []
+    own: dict[Modality, list[set[tuple[int, str]]]] = {}
+    known: dict[Modality, list[str]] = {}
+    for modality in MODALITIES:
+        for role in ROLES:
+            of: _Of = {"modality": modality, "role": role}
+            frame = purest_words(found, **of)
+            control = purest_words(found, **of, shuffle_seed=options.seed)
+            frames.append(frame.select(*_constant(of), pl.all()))
+            sets = [_own(f, options.least_f1) for f in (frame, control)]
+            words = frequent_words(found, **of)
+            rows.append({**of, **_word_row(sets, words, options)})
+            if role == "current":
+                own[modality], known[modality] = sets, words
+    both = [own["speech"][i] & own["text"][i] for i in range(2)]
+    words = sorted(set(known["speech"]) & set(known["text"]))
+    rows.append({"modality": "both", "role": "current"} | _word_row(both, words, options))
+    return pl.concat(frames), rows, {m: top_words(found, m) for m in MODALITIES}
+
+
+class _Of(TypedDict):
+    """Which occurrences, and which of their words."""
+
+    modality: Modality
+    role: Role
+
+
+def _own(frame: pl.DataFrame, least_f1: float) -> set[tuple[int, str]]:
+    """Features that stand for a word, with the word."""
+    return set(frame.filter(pl.col("f1") >= least_f1).select("feature", "word").iter_rows())
+
+
+def _word_row(
+    sets: Sequence[set[tuple[int, str]]], words: Sequence[str], options: FeaturesOptions
+) -> dict[str, Any]:
+    """Share of words with a feature of their own, beside shuffled words; intervals draw words."""
+    share, low, high = [], None, None
+    for i, pairs in enumerate(sets):
+        having = {word for _, word in pairs}
+        is_found = np.array([w in having for w in words], dtype=float)[:, None]
+        weights = resample_weights(len(words), options.n_bootstrap, options.seed)
+        curve = Curve.of(is_found, np.arange(len(words)), weights)
+        share.append(float(curve.estimate[0]))
+        if i == 0:
+            low, high = (_known(x[0]) for x in curve.interval())
+    return {
+        "share": share[0],
+        "low": low,
+        "high": high,
+        "shuffled": share[1],
+        "n_words": len(words),
+        "n_features": len({f for f, _ in sets[0]}),
+    }
+
+
+def _with_words(features: pl.DataFrame, purest: pl.DataFrame) -> pl.DataFrame:
+    """Features with the word that each stands for in either modality."""
+    for modality in MODALITIES:
+        names = {c: f"{c}_{modality}" for c in ("word", "f1", "auroc")}
+        names["n_words"] = f"n_{modality}"
+        of = purest.filter(modality=modality, role="current").select("feature", *names)
+        features = features.join(of.rename(names), on="feature", how="left", maintain_order="left")
+    return features
+
+
+def is_tagged(tags: ModalityTags) -> Bool[Tensor, " d_sae"]:
+    """Features that are neither rare nor dead."""
+    return torch.tensor([t not in ("rare", "dead") for t in tags.tag])
