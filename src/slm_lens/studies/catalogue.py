@@ -2,9 +2,10 @@
 
 import difflib
 
+from slm_lens.studies.features.about import STUDY as FEATURES
 from slm_lens.studies.study import Study
 
-STUDIES: tuple[Study, ...] = ()
+STUDIES: tuple[Study, ...] = (FEATURES,)
 """All studies, in the order of the list."""
 
 

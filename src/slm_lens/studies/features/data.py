@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
@@ -189,8 +188,3 @@ def first_units(documents: Documents) -> dict[str, int]:
                 token = int(one.sequence.tokens[w.start])
                 of_word[token] = of_word.get(token, 0) + 1
     return {w: min(of, key=lambda t, of=of: (-of[t], t)) for w, of in counts.items()}
-
-
-def n_words(utterances: Iterable[Utterance]) -> int:
-    """How many words there are."""
-    return len(list(chain.from_iterable(u.sequence.words for u in utterances)))

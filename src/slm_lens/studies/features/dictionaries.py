@@ -13,7 +13,6 @@ from torch import Tensor
 from slm_lens.features.autoencoder import SparseAutoencoder, random_sae, stream_site
 from slm_lens.features.dashboard import mean_active
 from slm_lens.features.measures import (
-    TAGS,
     ModalityTags,
     encode_all,
     modality_tags,
@@ -38,7 +37,7 @@ from slm_lens.studies.features.data import FeatureData
 from slm_lens.studies.features.options import FeaturesOptions
 
 Dictionary = Literal["batch_topk", "jumprelu", "random directions", "random weights"]
-TRAINED: tuple[Dictionary, ...] = ("batch_topk", "jumprelu")
+_TAGGED = ("speech", "text", "mixed")
 _PLACES = {"all": ("speech", "text", "marker"), "speech": ("speech",), "text": ("text",),
            "marker": ("marker",)}  # fmt: skip
 
@@ -71,6 +70,7 @@ class Found:
         tags: of its features.
         features: rows of the table ``features``.
         layer_row: row of the table ``layers``.
+        of_tags: rows of the table ``tags``.
         variance: rows of the table ``variance``.
         purest: rows of the table ``feature_words``.
         words: rows of the table ``words``.
@@ -80,6 +80,7 @@ class Found:
     tags: ModalityTags
     features: pl.DataFrame
     layer_row: Mapping[str, Any]
+    of_tags: Sequence[Mapping[str, Any]]
     variance: Sequence[Mapping[str, Any]]
     purest: pl.DataFrame
     words: Sequence[Mapping[str, Any]]
@@ -171,6 +172,7 @@ def look_at(
         activations, is_speech, n_top=options.n_top, n_shuffles=options.n_shuffles,
         seed=options.seed,
     )  # fmt: skip
+    of_tags = _tag_rows(tags, shuffled, options)
     variance = [keys | row for row in _variance(sae, reads, layer, options)]
     purest, words, tops = _words(sae, reads, layer, options)
     numbers = pl.DataFrame(
@@ -188,7 +190,8 @@ def look_at(
         sae=sae,
         tags=tags,
         features=_with_words(numbers, purest).select(*_constant(keys), pl.all()),
-        layer_row=keys | _layer_row(tags, shuffled, variance, options),
+        layer_row=keys | _layer_row(tags, of_tags, variance),
+        of_tags=[keys | row for row in of_tags],
         variance=variance,
         purest=purest.select(*_constant(keys), pl.all()),
         words=[keys | row for row in words],
@@ -239,28 +242,47 @@ def _percentiles(resamples: Float[np.ndarray, " n"]) -> tuple[float | None, floa
     return float(low), float(high)
 
 
-def _layer_row(
-    tags: ModalityTags,
-    shuffled: Int[Tensor, "n_shuffles 3"],
-    variance: Sequence[Mapping[str, Any]],
-    options: FeaturesOptions,
-) -> dict[str, Any]:
-    """Shares of tags beside those of shuffled labels; intervals draw features."""
+def _tag_rows(
+    tags: ModalityTags, shuffled: Int[Tensor, "n_shuffles 3"], options: FeaturesOptions
+) -> list[dict[str, Any]]:
+    """Share of each tag beside that under shuffled labels; intervals draw features."""
     n = tags.n_tagged
-    explained = {row["positions"]: row["explained"] for row in variance}
-    row: dict[str, Any] = {f"explained_{p}": explained.get(p) for p in ("all", *MODALITIES)}
-    row["l0"] = variance[0]["l0"]
-    of_tagged = np.array([t for t in tags.tag if t in ("speech", "text", "mixed")])
+    of_tagged = np.array([t for t in tags.tag if t in _TAGGED])
     weights = resample_weights(max(n, 1), options.n_bootstrap, options.seed)
-    for i, tag in enumerate(("speech", "text", "mixed")):
+    rows = []
+    for i, tag in enumerate(_TAGGED):
         is_it = (of_tagged == tag).astype(float)[:, None]
         curve = Curve.of(is_it, np.arange(n), weights) if n else None
-        low, high = curve.interval() if curve else (np.array([np.nan]),) * 2
-        row[tag] = tags.counts[tag] / n if n else None
-        row[f"{tag}_low"], row[f"{tag}_high"] = _known(low[0]), _known(high[0])
-        row[f"{tag}_shuffled"] = shuffled[:, i].double().mean().item() / n if n else None
-    row |= {f"n_{tag}": tags.counts[tag] for tag in TAGS}
-    return row | {"n_features": len(tags.tag), "n_tagged": n, "n_positions": tags.n_positions}
+        low, high = (_known(x[0]) for x in curve.interval()) if curve else (None, None)
+        rows.append(
+            {
+                "tag": tag,
+                "share": tags.counts[tag] / n if n else None,
+                "low": low,
+                "high": high,
+                "shuffled": shuffled[:, i].double().mean().item() / n if n else None,
+                "n_features": tags.counts[tag],
+                "n_tagged": n,
+                "n_positions": tags.n_positions,
+            }
+        )
+    return rows
+
+
+def _layer_row(
+    tags: ModalityTags, of_tags: Sequence[Mapping[str, Any]], variance: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What the page tells of a dictionary."""
+    at = {row["positions"]: row for row in variance}
+    row: dict[str, Any] = {}
+    for place in MODALITIES:
+        row[f"explained_{place}"] = at[place]["explained"]
+        row |= {f"{place}_{end}": at[place][end] for end in ("low", "high")}
+    row |= {"l0": at["all"]["l0"]} | {str(t["tag"]): t["share"] for t in of_tags}
+    mixed = of_tags[_TAGGED.index("mixed")]
+    row |= {"mixed_low": mixed["low"], "mixed_high": mixed["high"]}
+    row |= {"mixed_shuffled": mixed["shuffled"], "n_tagged": tags.n_tagged}
+    return row | {"n_rare": tags.counts["rare"], "n_dead": tags.counts["dead"]}
 
 
 def _known(x: float) -> float | None:

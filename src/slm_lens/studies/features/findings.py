@@ -42,28 +42,30 @@ def _tags(model: str, of: Mapping[str, pl.DataFrame]) -> list[str]:
     rows = of["layers"].filter(dictionary="batch_topk").sort("layer")
     parts = [f"{r['speech']:.0%} / {r['text']:.0%} / {r['mixed']:.0%} at layer {r['layer']}"
              for r in rows.iter_rows(named=True)]  # fmt: skip
-    first = rows.row(0, named=True)
-    chance = rows.select((pl.col("speech_shuffled") + pl.col("text_shuffled")).mean()).item()
+    tagged = of["tags"].filter(dictionary="batch_topk", tag="mixed")
+    chance = tagged.select(1 - pl.col("shuffled").mean()).item()
     return [
         f"{model}: features speech / text / mixed: {', '.join(parts)} (n = "
-        f"{rows['n_tagged'].min()} to {rows['n_tagged'].max()} tagged features of "
-        f"{first['n_features']}; under shuffled labels {chance:.1%} are tagged speech or text)."
+        f"{rows['n_tagged'].min()} to {rows['n_tagged'].max()} tagged features of a layer; under "
+        f"shuffled labels {chance:.1%} are tagged speech or text)."
     ]
 
 
 def _mixed(model: str, of: Mapping[str, pl.DataFrame]) -> str:
     """Where most features are mixed, and what the controls have there."""
     rows = of["layers"]
-    own = rows.filter(dictionary="batch_topk").sort("mixed", descending=True)
-    top = own.row(0, named=True)
+    top = rows.filter(dictionary="batch_topk").sort(
+        ["mixed", "layer"], descending=[True, False]
+    ).row(0, named=True)  # fmt: skip
     others = {
-        name: rows.filter(dictionary=name, layer=top["layer"])["mixed"].to_list()
+        name: rows.filter(dictionary=name, layer=top["layer"])["mixed"][0]
         for name in ("random directions", "random weights")
     }
-    told = ", ".join(f"{name} {_percent(x[0])}" for name, x in others.items() if x)
+    told = ", ".join(f"{name} {_percent(x)}" for name, x in others.items())
     return (
-        f"{model}: most mixed features at layer {top['layer']}, {_with(top, 'mixed')} of "
-        f"{top['n_tagged']} features; the same layer with {told}."
+        f"{model}: most mixed features at layer {top['layer']}, "
+        f"{_with(top, 'mixed', ends=('mixed_low', 'mixed_high'))} of {top['n_tagged']} features; "
+        f"the same layer with {told}."
     )
 
 
@@ -128,8 +130,8 @@ def _jump(model: str, of: Mapping[str, pl.DataFrame]) -> str:
     jump = of["layers"].filter(dictionary="jumprelu").row(0, named=True)
     top = of["layers"].filter(dictionary="batch_topk", layer=jump["layer"]).row(0, named=True)
     parts = [
-        f"{name} {r['explained_all']:.3f} with {r['l0']:.1f} active features of a position, "
-        f"{r['mixed']:.0%} mixed, {r['n_dead']} dead of {r['n_features']}"
+        f"{name} {r['explained_speech']:.3f} of speech and {r['explained_text']:.3f} of text with "
+        f"{r['l0']:.1f} active features of a position, {r['mixed']:.0%} mixed, {r['n_dead']} dead"
         for name, r in (("BatchTopK", top), ("JumpReLU", jump))
     ]
     return f"{model}: explained variance at layer {jump['layer']}: {'; '.join(parts)}."
@@ -156,8 +158,8 @@ def _percent(x: float | None) -> str:
     return "–" if x is None else f"{x:.0%}"
 
 
-def _with(row: Mapping[str, Any], name: str, ends: tuple[str, str] | None = None) -> str:
-    low, high = (row[e] for e in ends or (f"{name}_low", f"{name}_high"))
+def _with(row: Mapping[str, Any], name: str, ends: tuple[str, str]) -> str:
+    low, high = (row[end] for end in ends)
     told = "" if low is None else f" [{low:.0%}, {high:.0%}]"
     return f"{_percent(row[name])}{told}"
 

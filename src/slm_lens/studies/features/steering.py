@@ -1,6 +1,6 @@
 """Steering with the features that stand best for a word to come, beside other features."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -8,18 +8,13 @@ import torch
 
 from slm_lens.features.autoencoder import SparseAutoencoder
 from slm_lens.features.feature_steering import SteeredFeature, steer_features
+from slm_lens.interventions.metrics import Within
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.phases.bootstrap import Curve, resample_weights
+from slm_lens.sequence.utterance import Utterance
 from slm_lens.studies.features.data import FeatureData, first_units, halves
 from slm_lens.studies.features.dictionaries import Found, is_tagged
 from slm_lens.studies.features.options import FeaturesOptions
-
-READINGS: Mapping[str, str] = {
-    "written": "the word, after a written prompt",
-    "heard": "the word among all text, after a spoken prompt",
-    "spoken": "its most frequent first unit, after a spoken prompt",
-}
-"""What is read under steering."""
 
 
 def choose_layer(words: pl.DataFrame, n_layers: int, options: FeaturesOptions) -> int:
@@ -52,7 +47,7 @@ def choose_layer(words: pl.DataFrame, n_layers: int, options: FeaturesOptions) -
             f"study features: got dictionaries of no layer from 1 to {n_layers}, expected one to "
             "steer at. Give layers=[...] with one above the embedding."
         )
-    best = next_words.filter(pl.col("layer").is_in(between)).sort("share", descending=True)
+    best = next_words.filter(pl.col("layer").is_in(between))
     return int(best.sort(["share", "layer"], descending=[True, False])["layer"][0])
 
 
@@ -111,11 +106,12 @@ def steering_table(
     by_unit = [SteeredFeature(f.feature, f.size, f.word, (unit,)) for f, unit in chosen]
     others = _others(found.sae, found, features, options)
     frames = []
-    for reading, prompts, steered, within in (
+    readings: list[tuple[str, list[Utterance], list[SteeredFeature], Within]] = [
         ("written", written, features, "full"),
         ("heard", spoken, features, "text"),
         ("spoken", spoken, by_unit, "full"),
-    ):
+    ]
+    for reading, prompts, steered, within in readings:
         frame = steer_features(
             model, found.sae, steered, prompts, options.strengths, others=others, within=within
         )
@@ -156,7 +152,6 @@ def dose_curves(steering: pl.DataFrame, options: FeaturesOptions) -> pl.DataFram
         ``control`` with ``control_low`` and ``control_high`` of the others, ``difference`` with
         ``difference_low`` and ``difference_high``, and counts.
     """
-    prompts = steering["prompt"].unique(maintain_order=True).to_list()
     per_prompt = steering.group_by(
         "layer", "reading", "strength", "prompt", "direction", maintain_order=True
     ).agg(pl.col("effect").mean())
@@ -176,5 +171,4 @@ def dose_curves(steering: pl.DataFrame, options: FeaturesOptions) -> pl.DataFram
             row |= {end: None if np.isnan(x[i]) else float(x[i])
                     for end, x in zip(ends, (low, high), strict=True)}  # fmt: skip
         rows.append(row | {"n_prompts": len(both), "n_features": steering["feature"].n_unique()})
-    assert prompts
     return pl.DataFrame(rows)

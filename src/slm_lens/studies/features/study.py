@@ -7,11 +7,10 @@ from typing import Any
 import polars as pl
 
 from slm_lens.features.dashboard import FeatureDashboard, feature_dashboard
-from slm_lens.features.measures import chance_of_tag
 from slm_lens.lens.states import provenance_of
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.phases.random_weights import random_weights
-from slm_lens.studies.features.data import FeatureData, feature_data, n_words
+from slm_lens.studies.features.data import FeatureData, feature_data
 from slm_lens.studies.features.dictionaries import (
     Dictionary,
     Found,
@@ -135,6 +134,7 @@ def _tables(found: Mapping[tuple[int, Dictionary], Found]) -> dict[str, pl.DataF
     trained = [f for (_, name), f in found.items() if name in ("batch_topk", "jumprelu")]
     return {
         "layers": pl.DataFrame([f.layer_row for f in every], infer_schema_length=None),
+        "tags": pl.DataFrame([r for f in every for r in f.of_tags], infer_schema_length=None),
         "variance": pl.DataFrame([r for f in every for r in f.variance], infer_schema_length=None),
         "words": pl.DataFrame([r for f in every for r in f.words], infer_schema_length=None),
         "features": pl.concat([f.features for f in trained]),
@@ -172,14 +172,17 @@ def _pure(reads: Reads, n_clips: int) -> Any:
     )
 
 
-_ON_PAGE = ("layers", "words", "doses")
+_ON_PAGE = ("layers", "doses")
 _OF_PAGE = "what the page of features is drawn from, see FeatureDashboard"
 _CAPTIONS = {
     "layers": "A row is a dictionary of a layer. explained_...: explained variance on held-out "
-    "documents at all, speech and text positions; l0: active features of a position; speech, text, "
-    "mixed: shares of the features with a tag, with 95 % intervals over features, and the same "
-    "under shuffled labels of modality (_shuffled); n_...: features of each tag, rare: active at "
-    "too few positions of the balanced sample of n_positions.",
+    "documents at positions of speech and of text, with 95 % intervals over clips; l0: active "
+    "features of a position; speech, text, mixed: shares of the n_tagged features, with a 95 % "
+    "interval over features for mixed, and its share under shuffled labels of modality; n_rare and "
+    "n_dead: features that are active at too few positions for a tag, or at none.",
+    "tags": "A row is a dictionary of a layer and a tag: share of its n_tagged features, with a "
+    "95 % interval over features, and the mean share under shuffled labels of modality. Tags go by "
+    "a sample of n_positions, half of them speech.",
     "variance": "A row is a dictionary of a layer and a kind of position: explained variance with "
     "95 % intervals over clips, and active features of a position (l0).",
     "words": "A row is a dictionary of a layer, the modality of words and whether it is the word "
@@ -204,17 +207,3 @@ _CAPTIONS = {
     "page_positions": f"A row is a position; {_OF_PAGE}.",
     "page_words": f"A row is a word; {_OF_PAGE}.",
 }
-
-
-def sample_sizes(data: FeatureData) -> dict[str, int]:
-    """Words of each set."""
-    return {
-        "train": n_words(data.train),
-        "tagging": n_words(data.tagging.pure),
-        "held_out": n_words(data.held_out.pure),
-    }
-
-
-def chance(row: Mapping[str, Any], n_top: int) -> float:
-    """Share of features that chance alone would tag, in a balanced sample."""
-    return sum(chance_of_tag(row["n_positions"], row["n_positions"] // 2, n_top=n_top))
