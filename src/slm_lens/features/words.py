@@ -155,6 +155,44 @@ def frequent_words(
     return _frequent(words, (found.utterance[rows] % 2 == 1).numpy(), n_least)
 
 
+def shared_words(
+    spoken: pl.DataFrame, written: pl.DataFrame, known: Sequence[str], *, least_f1: float = 0.5
+) -> tuple[list[str], float]:
+    """Words for which one and the same feature stands, spoken and written.
+
+    Args:
+        spoken: what `purest_words` gave of spoken occurrences.
+        written: the same of written ones.
+        known: words that are frequent enough in either modality, at least two.
+        least_f1: from which F1 on a feature stands for a word.
+
+    Returns:
+        The words; and the share of `known` that would be found by chance: that for which one
+        feature stands for the word spoken and for another word written, averaged over all others.
+
+    Raises:
+        ValueError: fewer than two words.
+
+    Source:
+        Ours.
+    """
+    if len(known) < 2:
+        raise ValueError(f"shared_words: got {len(known)} known words, expected at least two.")
+    n_features = max(len(spoken), len(written))
+    stands = np.zeros((2, n_features, len(known)), dtype=bool)
+    column = {word: i for i, word in enumerate(known)}
+    for of, frame in zip(stands, (spoken, written), strict=True):
+        for feature, word in (
+            frame.filter(pl.col("f1") >= least_f1).select("feature", "word").rows()
+        ):
+            if word in column:
+                of[feature, column[word]] = True
+    together = stands[0].T.astype(int) @ stands[1].astype(int) > 0  # spoken word, written word
+    n = len(known)
+    chance = (together.sum() - np.trace(together)) / (n * (n - 1))
+    return [w for i, w in enumerate(known) if together[i, i]], float(chance)
+
+
 def _labels(found: WordActivations, modality: Modality, role: Role) -> tuple[list[int], np.ndarray]:
     """Occurrences of a modality that have a label, and the labels."""
     labels = found.word if role == "current" else found.following

@@ -1,6 +1,7 @@
 """Explained variance, tags and words of features: by hand, and how often chance tags one."""
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from scipy.stats import binom
@@ -202,6 +203,22 @@ def test_words_that_are_too_rare():
 
     with pytest.raises(ValueError, match="got 8 text occurrences of 2 words, none with 3 in"):
         purest_words(occurrences(), modality="text", role="current", n_least=3)
+
+
+def test_shared_words_by_hand():
+    """Three words, three features: spoken a, b, b; written a, c, b, the last F1 too low.
+
+    Feature 0 stands for "a" in both. Of six pairs of different words, "b" spoken with "c" written
+    is one that a feature stands for: chance 1 / 6.
+    """
+    from slm_lens.features.words import shared_words
+
+    spoken = pl.DataFrame({"feature": [0, 1, 2], "word": ["a", "b", "b"], "f1": [0.9, 0.5, 0.6]})
+    written = pl.DataFrame({"feature": [0, 1, 2], "word": ["a", "c", "b"], "f1": [0.5, 0.7, 0.4]})
+    assert shared_words(spoken, written, ["a", "b", "c"]) == (["a"], pytest.approx(1 / 6))
+    assert shared_words(spoken, written, ["a", "b"], least_f1=0.4) == (["a", "b"], 0.0)
+    with pytest.raises(ValueError, match="got 1 known words"):
+        shared_words(spoken, written, ["a"])
 
 
 def test_top_words_by_hand():

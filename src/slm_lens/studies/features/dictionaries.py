@@ -27,6 +27,7 @@ from slm_lens.features.words import (
     Role,
     frequent_words,
     purest_words,
+    shared_words,
     top_words,
     word_activations,
 )
@@ -295,22 +296,26 @@ def _words(
     """Words of features, how many words have a feature of their own, and top words."""
     found = word_activations(sae, reads.tagging, layer)
     frames, rows = [], []
-    own: dict[Modality, list[set[tuple[int, str]]]] = {}
-    known: dict[Modality, list[str]] = {}
+    current: dict[Modality, tuple[pl.DataFrame, list[str]]] = {}
     for modality in MODALITIES:
         for role in ROLES:
             of: _Of = {"modality": modality, "role": role}
             frame = purest_words(found, **of)
             control = purest_words(found, **of, shuffle_seed=options.seed)
             frames.append(frame.select(*_constant(of), pl.all()))
-            sets = [_own(f, options.least_f1) for f in (frame, control)]
+            own, by_chance = (_own(f, options.least_f1) for f in (frame, control))
             words = frequent_words(found, **of)
-            rows.append({**of, **_word_row(sets, words, options)})
+            chance = len({w for _, w in by_chance}) / len(words)
+            row = _word_row({w for _, w in own}, words, chance, len(own), options)
+            rows.append({**of, **row})
             if role == "current":
-                own[modality], known[modality] = sets, words
-    both = [own["speech"][i] & own["text"][i] for i in range(2)]
-    words = sorted(set(known["speech"]) & set(known["text"]))
-    rows.append({"modality": "both", "role": "current"} | _word_row(both, words, options))
+                current[modality] = frame, words
+    (heard, of_heard), (read, of_read) = (current[m] for m in MODALITIES)
+    words = sorted(set(of_heard) & set(of_read))
+    shared, chance = shared_words(heard, read, words, least_f1=options.least_f1)
+    n_features = len(_own(heard, options.least_f1) & _own(read, options.least_f1))
+    both = _word_row(set(shared), words, chance, n_features, options)
+    rows.append({"modality": "both", "role": "current"} | both)
     return pl.concat(frames), rows, {m: top_words(found, m) for m in MODALITIES}
 
 
@@ -327,25 +332,20 @@ def _own(frame: pl.DataFrame, least_f1: float) -> set[tuple[int, str]]:
 
 
 def _word_row(
-    sets: Sequence[set[tuple[int, str]]], words: Sequence[str], options: FeaturesOptions
+    found: set[str], words: Sequence[str], chance: float, n_features: int, options: FeaturesOptions
 ) -> dict[str, Any]:
-    """Share of words with a feature of their own, beside shuffled words; intervals draw words."""
-    share, low, high = [], None, None
-    for i, pairs in enumerate(sets):
-        having = {word for _, word in pairs}
-        is_found = np.array([w in having for w in words], dtype=float)[:, None]
-        weights = resample_weights(len(words), options.n_bootstrap, options.seed)
-        curve = Curve.of(is_found, np.arange(len(words)), weights)
-        share.append(float(curve.estimate[0]))
-        if i == 0:
-            low, high = (_known(x[0]) for x in curve.interval())
+    """Share of words with a feature of their own, beside chance; intervals draw words."""
+    is_found = np.array([w in found for w in words], dtype=float)[:, None]
+    weights = resample_weights(len(words), options.n_bootstrap, options.seed)
+    curve = Curve.of(is_found, np.arange(len(words)), weights)
+    low, high = (_known(x[0]) for x in curve.interval())
     return {
-        "share": share[0],
+        "share": float(curve.estimate[0]),
         "low": low,
         "high": high,
-        "shuffled": share[1],
+        "chance": chance,
         "n_words": len(words),
-        "n_features": len({f for f, _ in sets[0]}),
+        "n_features": n_features,
     }
 
 

@@ -55,7 +55,7 @@ def _mixed(model: str, of: Mapping[str, pl.DataFrame]) -> str:
     """Where most features are mixed, and what the controls have there."""
     rows = of["layers"]
     top = rows.filter(dictionary="batch_topk").sort(
-        ["mixed", "layer"], descending=[True, False]
+        ["mixed", "layer"], descending=[True, False], nulls_last=True
     ).row(0, named=True)  # fmt: skip
     others = {
         name: rows.filter(dictionary=name, layer=top["layer"])["mixed"][0]
@@ -98,7 +98,7 @@ def _words(model: str, of: Mapping[str, pl.DataFrame], options: FeaturesOptions)
             ).row(0, named=True)  # fmt: skip
             parts.append(
                 f"{role} word in {modality} {_with(top, 'share', ends=('low', 'high'))} at layer "
-                f"{top['layer']} (shuffled words {top['shuffled']:.0%}, n = {top['n_words']} words)"
+                f"{top['layer']} (shuffled words {top['chance']:.0%}, n = {top['n_words']} words)"
             )
     return (
         f"{model}: words with a feature of their own (F1 of {options.least_f1} or more on other "
@@ -121,7 +121,7 @@ def _both(model: str, of: Mapping[str, pl.DataFrame], options: FeaturesOptions) 
     return (
         f"{model}: words for which one feature stands spoken and written: "
         f"{_with(top, 'share', ends=('low', 'high'))} at layer {top['layer']}, the most (random "
-        f"weights {_percent(at['share'][0])}, shuffled words {top['shuffled']:.0%}, n = "
+        f"weights {_percent(at['share'][0])}, another word written {top['chance']:.1%}, n = "
         f"{top['n_words']} words)."
     )
 

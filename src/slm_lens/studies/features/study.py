@@ -188,8 +188,9 @@ _CAPTIONS = {
     "words": "A row is a dictionary of a layer, the modality of words and whether it is the word "
     "that is read (current) or the next one. share: of n_words frequent words those that some "
     "feature stands for, with an F1 of at least least_f1 on other utterances, 95 % interval over "
-    "words; shuffled: the same with words shuffled; both: one and the same feature for the word "
-    "spoken and written.",
+    "words; chance: the same with words shuffled among occurrences. modality both: one and the "
+    "same feature stands for the word spoken and written; chance: for the word spoken and another "
+    "one written.",
     "features": "A row is a feature of a trained dictionary: tag, share of speech among its top "
     "positions, active positions of the balanced sample, words at which it is most active, and the "
     "word it stands for best in either modality with F1 and AUROC on other utterances.",

@@ -161,7 +161,7 @@ def _words(words: pl.DataFrame, x: Axis) -> Panel:
         own = of.filter(dictionary="batch_topk")
         lines.append(curve(own, name, ink, y="share"))
         thin = Ink(ink.colour, "dash-dot", weight="thin")
-        lines.append(curve(own, f"{name}, shuffled words", thin, y="shuffled", interval=None,
+        lines.append(curve(own, f"{name}, chance", thin, y="chance", interval=None,
                            entry="shuffled"))  # fmt: skip
     both = words.filter(modality="both", dictionary="random weights")
     lines.append(curve(both, "one feature for both, random weights",
