@@ -71,7 +71,7 @@ def choose_features(
     sizes = found.features["mean_active"]
     tagged = is_tagged(found.tags)
     chosen: list[tuple[SteeredFeature, int]] = []
-    for row in candidates.sort("f1", descending=True).iter_rows(named=True):
+    for row in candidates.sort(["f1", "feature"], descending=[True, False]).iter_rows(named=True):
         feature, word = row["feature"], row["word"]
         tokens = model.vocab.word_tokens(word, model.word_policy)
         is_new = word not in {f.word for f, _ in chosen}
