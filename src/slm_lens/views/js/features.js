@@ -135,7 +135,7 @@ slmLens.register("features", (root, data, context) => {
 
     const chips = utterance.words.map((word, i) => painted(element("button", {
       type: "button", class: "word-chip", text: word.written, data: { word: i },
-      disabled: !canSound || word.start_s === null,
+      disabled: canSound && word.start_s !== null ? undefined : true,
       title: `${word.written}: ${number(ofWord[i])}`,
       "aria-label": `${word.written}, activation ${number(ofWord[i])}`,
       onclick: () => play(utterance.sound, word.start_s, word.end_s),
