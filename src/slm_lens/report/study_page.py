@@ -10,6 +10,7 @@ from slm_lens.studies.study import Study
 from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.chart import save_figure
 from slm_lens.views.study_figures import study_figures
+from slm_lens.views.study_pages import study_pages
 
 _DIGITS = 3
 _LONGEST_TABLE = 60
@@ -21,7 +22,7 @@ def report_study(result: StudyResult, out: Path) -> Path:
     Args:
         result: what the study found.
         out: folder, made if needed: ``study.json``, a Parquet file for each table, PNG and SVG of
-            each figure, and ``README.md``, the page.
+            each figure, an HTML file for each interactive page, and ``README.md``, the page.
 
     Returns:
         The page.
@@ -29,22 +30,31 @@ def report_study(result: StudyResult, out: Path) -> Path:
     Raises:
         LookupError: nothing draws this study.
     """  # noqa: DOC502 (raised by study_figures)
-    figures = study_figures(result)
+    figures, pages = study_figures(result), study_pages(result)
     result.write(out)
     for name, chart in figures.items():
         save_figure(chart, out / name)
-    text = study_page(result, {name: c.description for name, c in figures.items()})
+    for name, page in pages.items():
+        page.save(out / f"{name}.html")
+    text = study_page(
+        result,
+        {name: c.description for name, c in figures.items()},
+        {f"{name}.html": page.title or name for name, page in pages.items()},
+    )
     page = out / "README.md"
     write_atomically(page, lambda part: part.write_text(text, encoding="utf-8"))
     return page
 
 
-def study_page(result: StudyResult, figures: dict[str, str]) -> str:
+def study_page(
+    result: StudyResult, figures: dict[str, str], pages: dict[str, str] | None = None
+) -> str:
     """The page of a study.
 
     Args:
         result: what it found.
         figures: description of each figure by the name of its file, without ending.
+        pages: title of each interactive page by the name of its file; None for none.
 
     Returns:
         Markdown.
@@ -55,7 +65,12 @@ def study_page(result: StudyResult, figures: dict[str, str]) -> str:
     for name, table in result.tables.items():
         if table.on_page:
             parts.append(f"**{name}.** {table.caption}\n\n{_markdown(table.frame)}")
-    parts += ["## How", _bullets(_how(study, result)), "## Files", _bullets(_files(result))]
+    parts += [
+        "## How",
+        _bullets(_how(study, result)),
+        "## Files",
+        _bullets(_files(result, pages or {})),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -71,8 +86,11 @@ def _how(study: Study, result: StudyResult) -> list[str]:
     ]
 
 
-def _files(result: StudyResult) -> list[str]:
-    return [f"`{n}.parquet`: {len(t.frame)} rows. {t.caption}" for n, t in result.tables.items()]
+def _files(result: StudyResult, pages: dict[str, str]) -> list[str]:
+    interactive = [f"`{name}`: {title}; interactive, offline." for name, title in pages.items()]
+    return interactive + [
+        f"`{n}.parquet`: {len(t.frame)} rows. {t.caption}" for n, t in result.tables.items()
+    ]
 
 
 def _bullets(lines: list[str] | tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 
+from slm_lens.studies.features.about import STUDY as FEATURES
 from slm_lens.studies.grid.about import STUDY as GRID
 from slm_lens.studies.study import Study
 from slm_lens.studies.units.about import STUDY as UNITS
@@ -9,6 +10,7 @@ from slm_lens.studies.units.about import STUDY as UNITS
 STUDIES: tuple[Study, ...] = (
     GRID,
     UNITS,
+    FEATURES,
 )
 """All studies, in the order of the list."""
 

@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.chart import Chart
+from slm_lens.views.studies.features import features_figures
 from slm_lens.views.studies.grid import grid_figures
 from slm_lens.views.studies.units import units_figures
 
@@ -12,6 +13,7 @@ _FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingPr
     {
         "grid": grid_figures,
         "units": units_figures,
+        "features": features_figures,
     }
 )
 """By name of the study: charts by the name of their files, the main one first."""
