@@ -2,9 +2,10 @@
 
 import difflib
 
+from slm_lens.studies.geometry.about import STUDY as GEOMETRY
 from slm_lens.studies.study import Study
 
-STUDIES: tuple[Study, ...] = ()
+STUDIES: tuple[Study, ...] = (GEOMETRY,)
 """All studies, in the order of the list."""
 
 
