@@ -43,6 +43,16 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
+    from slm_lens.geometry.alignment_path import AlignmentPath, alignment_path
+    from slm_lens.geometry.cka import layer_cka, linear_cka
+    from slm_lens.geometry.coverage import AttentionCoverage, attention_coverage
+    from slm_lens.geometry.paired import (
+        PairedStates,
+        PairedUtterance,
+        paired_states,
+        paired_with_text,
+    )
+    from slm_lens.geometry.similarity import cosine_matrix
     from slm_lens.interventions.ablation.ablate_words import ablate_words
     from slm_lens.interventions.ablation.projection import Projection, ablated, projected_out
     from slm_lens.interventions.ablation.word_ablation import WordAblation
@@ -152,6 +162,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.mimi import MimiCodes
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
+    from slm_lens.speech.warping import dtw_path
     from slm_lens.studies.exploration import ClipAudio, Exploration
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
@@ -192,6 +203,8 @@ _MODULE_OF = {
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
+    "AlignmentPath": "geometry.alignment_path",
+    "AttentionCoverage": "geometry.coverage",
     "AudioError": "errors",
     "CacheOptions": "corpus.kind_options",
     "CachedActivations": "corpus.cached_activations",
@@ -237,6 +250,8 @@ _MODULE_OF = {
     "Page": "views.page",
     "PageText": "views.page",
     "PairItem": "corpus.items",
+    "PairedStates": "geometry.paired",
+    "PairedUtterance": "geometry.paired",
     "Patch": "interventions.runs.patched_runs",
     "PatchOptions": "corpus.kind_options",
     "PatchedRuns": "interventions.runs.patched_runs",
@@ -294,9 +309,11 @@ _MODULE_OF = {
     "ablated": "interventions.ablation.projection",
     "ablated_tokens": "views.coloured_tokens",
     "activations": "views.activations",
+    "alignment_path": "geometry.alignment_path",
     "answer_and_foil": "interventions.pairs.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
+    "attention_coverage": "geometry.coverage",
     "attention_heads": "views.attention",
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
@@ -311,11 +328,13 @@ _MODULE_OF = {
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
     "convert_kmeans": "speech.convert",
+    "cosine_matrix": "geometry.similarity",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
     "dose_figure": "views.dose_figure",
     "dose_response": "interventions.steering.dose_response",
+    "dtw_path": "speech.warping",
     "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
@@ -331,11 +350,13 @@ _MODULE_OF = {
     "jacobian_lens": "lens.jacobian",
     "join_segments": "likelihood.joining",
     "join_speech": "likelihood.joining",
+    "layer_cka": "geometry.cka",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
     "lens_grid_figure": "views.lens_grid_figure",
     "lens_grid_view": "views.lens_grid",
+    "linear_cka": "geometry.cka",
     "linear_decay": "interventions.steering.steered",
     "load": "model.load",
     "load_tuned_lens": "lens.tuned_lens",
@@ -359,6 +380,8 @@ _MODULE_OF = {
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
     "pair_of_tokens": "interventions.pairs.run_pair",
+    "paired_states": "geometry.paired",
+    "paired_with_text": "geometry.paired",
     "patch_pairs": "interventions.patching.patch_pairs",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
@@ -422,6 +445,8 @@ __all__ = [
     "AlignedWord",
     "Alignment",
     "AlignmentError",
+    "AlignmentPath",
+    "AttentionCoverage",
     "AudioError",
     "CacheOptions",
     "CachedActivations",
@@ -466,6 +491,8 @@ __all__ = [
     "Page",
     "PageText",
     "PairItem",
+    "PairedStates",
+    "PairedUtterance",
     "Patch",
     "PatchOptions",
     "PatchedRuns",
@@ -522,9 +549,11 @@ __all__ = [
     "ablated",
     "ablated_tokens",
     "activations",
+    "alignment_path",
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
+    "attention_coverage",
     "attention_heads",
     "attribute_directly",
     "attribute_edges",
@@ -539,11 +568,13 @@ __all__ = [
     "contrast",
     "convert_checkpoint",
     "convert_kmeans",
+    "cosine_matrix",
     "deduplicate",
     "describe_model",
     "divergence",
     "dose_figure",
     "dose_response",
+    "dtw_path",
     "edges_figure",
     "effects_curves",
     "effects_heat_map",
@@ -559,11 +590,13 @@ __all__ = [
     "jacobian_lens",
     "join_segments",
     "join_speech",
+    "layer_cka",
     "lens_divergence",
     "lens_figure",
     "lens_grid",
     "lens_grid_figure",
     "lens_grid_view",
+    "linear_cka",
     "linear_decay",
     "load",
     "load_tuned_lens",
@@ -587,6 +620,8 @@ __all__ = [
     "orthonormal",
     "pad_batch",
     "pair_of_tokens",
+    "paired_states",
+    "paired_with_text",
     "patch_pairs",
     "patch_paths",
     "patched",

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import spearmanr
 from torch import Tensor
 
 
@@ -88,6 +87,11 @@ def _in_order(table: Float[np.ndarray, "n_speech n_text"]) -> Int[Tensor, " n_te
 
 
 def _order(positions: Int[Tensor, " n_text"]) -> float:
-    if len(positions.unique()) < 2:
+    """Spearman's correlation of positions with their order; ties have the mean of their ranks."""
+    _, which, counts = np.unique(positions.numpy(), return_inverse=True, return_counts=True)
+    if len(counts) < 2:
         return float("nan")
-    return float(spearmanr(np.arange(len(positions)), positions.numpy()).statistic)
+    ranks = (counts.cumsum() - (counts - 1) / 2)[which]
+    order = np.arange(len(ranks)) - (len(ranks) - 1) / 2
+    ranks = ranks - ranks.mean()
+    return float(order @ ranks / np.sqrt((order @ order) * (ranks @ ranks)))

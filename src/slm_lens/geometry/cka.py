@@ -51,7 +51,7 @@ def linear_cka(
 
     Source:
         Kornblith et al. 2019, arXiv:1905.00414, section 3.
-    """  # noqa: DOC502 (raised by the checks)
+    """
     check_states(x, estimator, "linear_cka")
     u, v = _centred(x), _centred(y)
     own = _hsic(u, u, estimator), _hsic(v, v, estimator)
@@ -105,9 +105,7 @@ def check_states(x: Tensor, estimator: Estimator, caller: str) -> None:
         ValueError: an unknown estimator, or too few examples for it.
     """
     if estimator not in ESTIMATORS:
-        raise ValueError(
-            f"{caller}: got estimator={estimator!r}, expected one of {ESTIMATORS}."
-        )
+        raise ValueError(f"{caller}: got estimator={estimator!r}, expected one of {ESTIMATORS}.")
     if len(x) < _FEWEST[estimator]:
         raise ValueError(
             f"{caller}: got {len(x)} states, expected at least {_FEWEST[estimator]} for "

@@ -118,7 +118,7 @@ def paired_states(
 
     Raises:
         ValueError: what `residual_stack` refuses, or a batch of no sequence.
-    """  # noqa: DOC502 (some raised by residual_stack)
+    """
     if batch_size < 1:
         raise ValueError(f"paired_states: got batch_size={batch_size}, expected at least 1.")
     speech = _stacks(model, [p.speech for p in pairs], "speech", batch_size, forward)

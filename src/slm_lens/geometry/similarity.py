@@ -1,6 +1,5 @@
 """Cosines of states, in float64. States of one layer are rows."""
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

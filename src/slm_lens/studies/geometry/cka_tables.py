@@ -187,7 +187,9 @@ def _best(
 ) -> dict[str, Any]:
     cka, cosine, random = maps["cka"], maps["cosine"], maps["random"]
     shuffled = maps["shuffled"]
-    assert cka is not None and cosine is not None and shuffled is not None
+    assert cka is not None
+    assert cosine is not None
+    assert shuffled is not None
     best = int(np.nanargmax(cka[layer]))
     near = int(cosine[layer].argmax())
     bests = [int(np.nanargmax(p[layer])) for p in parts]

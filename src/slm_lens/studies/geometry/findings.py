@@ -83,7 +83,9 @@ def _paths(of: Tables) -> str:
     straight = of["agreement"].filter(method=STRAIGHT).row(0, named=True)
     dtw = of["agreement"].filter(method="dtw").sort("agreement", descending=True)
     warped = dtw.row(0, named=True)
-    verdict = "above" if (warped["low"] or warped["agreement"]) > straight["agreement"] else "not above"
+    verdict = (
+        "above" if (warped["low"] or warped["agreement"]) > straight["agreement"] else "not above"
+    )
     return (
         f"alignment path score (centred) most above shuffled sentences at layer {best['layer']}, by "
         f"{_interval(best)} (random weights {_random(best)}); time warping of raw cosines puts "

@@ -1,10 +1,17 @@
 """The tables `layers` and `excess`: measures by layer with their controls, and what is above them.
 
-Clips of one little language share their words, so that a model with random weights differs from its
-mismatched pairs as well, a little, in one direction or the other, and the same way in every clip:
-resampled clips would call that certain. A model is called *closer* only where its matched pairs
-differ from the mismatched ones (95 % interval over utterances) and by more than one more model
-with random weights would (95 % prediction interval, Student's t over `n_random` of them).
+Two things are the same in every clip, so that resampled clips do not see them. *Words*: the clips
+of a small language share theirs, and a word that happens to lie near its written form does so each
+time. So words are resampled together with clips, where rows are words. *Weights*: a model with random
+weights differs from its mismatched pairs as well, a little, in one direction or the other. So a model
+is called *closer* only where its matched pairs differ from the mismatched ones (95 % interval) and
+by more than one more model with random weights would: a prediction interval, Student's t over
+`n_random` of them, of 95 % for all layers together (Bonferroni).
+
+Only what has no scale of its own is judged so: random weights have other norms, and another share of
+what all states have in common.
+
+Source: crossed resampling, Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2).
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +23,12 @@ from jaxtyping import Float
 from scipy.stats import t as student_t
 
 from slm_lens.phases.bootstrap import CONFIDENCE, Curve, resample_weights
-from slm_lens.studies.geometry.measures import DISTANCES, MEASURES, Measured
+from slm_lens.studies.geometry.measures import MEASURES, Measured
+
+JUDGED = (
+    "cosine_centred", "word_cosine_centred", "aps_centred", "spearman", "spearman_centred",
+)  # fmt: skip
+"""Measures that have no scale of their own."""
 
 MATCHED, MISMATCHED, RANDOM = "none", "shuffled sentences", "random weights"
 
@@ -62,37 +74,34 @@ def layer_tables(
         of = measured[name]
         counts = {"n_utterances": len(np.unique(of.utterance)), "n_items": len(of.utterance)}
         keys = {"model": model, "measure": name, "n_random": 0, **counts}
-        parts = {MATCHED: of.matched, MISMATCHED: of.mismatched}
-        for control, values in parts.items():
+        for control, values in ((MATCHED, of.matched), (MISMATCHED, of.mismatched)):
             if values is not None:
-                curve = Curve.of(values, of.utterance, weights)
-                layers += _rows({**keys, "control": control}, curve.estimate, *curve.interval())
+                interval = _interval(values, of, weights, seed)
+                layers += _rows({**keys, "control": control}, values.mean(0), *interval)
         means = np.array([r[name].matched.mean(0) for r in random])
         if len(random):
             keys_of = {**keys, "control": RANDOM, "n_random": len(random)}
             layers += _rows(keys_of, means.mean(0), *prediction_interval(means))
         if of.mismatched is not None:
-            excess += _excess_rows({**keys, "n_random": len(random)}, name, of, random, weights)
+            interval = _interval(difference(of), of, weights, seed)
+            others = np.array([difference(r[name]).mean(0) for r in random])
+            keys_of = {**keys, "n_random": len(random)}
+            excess += _excess_rows(keys_of, difference(of).mean(0), interval, others)
     return pl.DataFrame(layers, schema=_LAYERS), pl.DataFrame(excess, schema=_EXCESS)
 
 
 def _excess_rows(
     keys: dict[str, Any],
-    name: str,
-    of: Measured,
-    random: Sequence[Mapping[str, Measured]],
-    weights: Float[np.ndarray, "n_bootstrap n_utterances"],
+    estimate: Float[np.ndarray, " layer"],
+    interval: tuple[Float[np.ndarray, " layer"], Float[np.ndarray, " layer"]],
+    others: np.ndarray,
 ) -> list[dict[str, Any]]:
-    curve = Curve.of(difference(of), of.utterance, weights)
-    low, high = curve.interval()
-    n_layers = len(curve.estimate)
-    others = np.array([difference(r[name]).mean(0) for r in random]).reshape(-1, n_layers)
+    low, high = interval
+    others = others.reshape(-1, len(estimate))
     random_low, random_high = prediction_interval(others)
-    sign = -1 if name in DISTANCES else 1
-    nearest = (low, random_high) if sign == 1 else (-high, -random_low)
-    closer = (nearest[0] > 0) & (sign * curve.estimate > nearest[1])
-    is_judged = np.isfinite(low) & np.isfinite(random_low)
-    rows = _rows(keys, curve.estimate, low, high)
+    closer = (low > 0) & (estimate > random_high)
+    is_judged = np.isfinite(low) & np.isfinite(random_low) & (keys["measure"] in JUDGED)
+    rows = _rows(keys, estimate, low, high)
     for i, row in enumerate(rows):
         row |= {
             "random": float(others[:, i].mean()) if len(others) else None,
@@ -101,6 +110,23 @@ def _excess_rows(
             "closer": bool(closer[i]) if is_judged[i] else None,
         }
     return rows
+
+
+def _interval(
+    values: Float[np.ndarray, "item layer"],
+    of: Measured,
+    weights: Float[np.ndarray, "n_bootstrap n_utterances"],
+    seed: int,
+) -> tuple[Float[np.ndarray, " layer"], Float[np.ndarray, " layer"]]:
+    """Interval of the mean over resampled utterances; of words, over those and word types."""
+    if of.word_type is None:
+        return Curve.of(values, of.utterance, weights).interval()
+    n_types = int(of.word_type.max()) + 1
+    of_types = resample_weights(n_types, len(weights), seed + 1)
+    of_items = weights[:, of.utterance] * of_types[:, of.word_type]
+    sums = of_items.sum(1)
+    resamples = of_items[sums > 0] @ values / sums[sums > 0, None]
+    return Curve(values.mean(0), resamples, len(values)).interval()
 
 
 def difference(of: Measured) -> Float[np.ndarray, "item layer"]:
@@ -119,23 +145,25 @@ def difference(of: Measured) -> Float[np.ndarray, "item layer"]:
 def prediction_interval(
     values: Float[np.ndarray, "model layer"],
 ) -> tuple[Float[np.ndarray, " layer"], Float[np.ndarray, " layer"]]:
-    """Where one more model of the same kind is expected, with 95 %.
+    """Where one more model of the same kind is expected to lie at every layer, with 95 %.
 
     Args:
         values: of each model.
 
     Returns:
-        Lower and upper end, from Student's t; NaN for fewer than two models.
+        Lower and upper end, from Student's t, with the 5 % divided among the layers (Bonferroni);
+        NaN for fewer than two models.
 
     Source:
         Prediction interval of a normal sample, Whitmore 1986, "Prediction limits for a univariate
         normal observation".
     """
-    n = len(values)
+    n, n_layers = values.shape
     if n < 2:
-        nothing = np.full(values.shape[1:], np.nan)
+        nothing = np.full(n_layers, np.nan)
         return nothing, nothing
-    reach = student_t.ppf((1 + CONFIDENCE) / 2, n - 1) * values.std(0, ddof=1) * (1 + 1 / n) ** 0.5
+    quantile = student_t.ppf(1 - (1 - CONFIDENCE) / 2 / n_layers, n - 1)
+    reach = quantile * values.std(0, ddof=1) * (1 + 1 / n) ** 0.5
     mean = values.mean(0)
     return mean - reach, mean + reach
 

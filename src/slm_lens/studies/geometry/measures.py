@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,11 +40,13 @@ class Measured:
         matched: of clips, or words, with their own text, by layer.
         mismatched: mean over the texts of others; None where a measure is of one modality.
         utterance: index of the utterance of each row.
+        word_type: number of the spelling of each row; None if rows are no words.
     """
 
     matched: Float[np.ndarray, "item layer"]
     mismatched: Float[np.ndarray, "item layer"] | None
     utterance: Int[np.ndarray, " item"]
+    word_type: Int[np.ndarray, " item"] | None = None
 
 
 def word_items(states: Sequence[PairedStates]) -> Items:
@@ -73,9 +75,7 @@ def word_states(
         Both, in float64.
     """
     kept = [torch.tensor(s.has_positions) for s in states]
-    speech = [
-        mean_of_spans(s.speech, s.speech_spans[k]) for s, k in zip(states, kept, strict=True)
-    ]
+    speech = [mean_of_spans(s.speech, s.speech_spans[k]) for s, k in zip(states, kept, strict=True)]
     text = [mean_of_spans(s.text, s.text_spans[k]) for s, k in zip(states, kept, strict=True)]
     return torch.cat(speech, 1), torch.cat(text, 1)
 
@@ -135,10 +135,15 @@ def _of_words(
     items = word_items(states)
     speech, text = word_states(states)
     wrong = mismatches(items, others)
-    return {
-        "word_cosine": _cosines(speech, text, wrong, items.utterance),
-        "word_cosine_centred": _cosines(centred(speech), centred(text), wrong, items.utterance),
-    }
+    _, types = np.unique([w.casefold() for w in items.label], return_inverse=True)
+    word_type = types[np.unique(wrong.item)]
+    found = {}
+    for name, x, y in (
+        ("word_cosine", speech, text),
+        ("word_cosine_centred", centred(speech), centred(text)),
+    ):
+        found[name] = replace(_cosines(x, y, wrong, items.utterance), word_type=word_type)
+    return found
 
 
 def _cosines(

@@ -42,7 +42,7 @@ class GeometryOptions:
     estimator: Literal["debiased", "biased"] = "debiased"
     band_share: float = 0.9
     n_mismatched: int = 5
-    n_random: int = 5
+    n_random: int = 15
     n_prompts: int = 3
     max_states: int = 2000
     n_groups: int = 10

@@ -106,9 +106,7 @@ def base_layer(model: HookedSLM, options: GeometryOptions) -> int:
     return round(2 / 3 * model.cfg.n_layers) if options.base_layer is None else options.base_layer
 
 
-def _check(
-    model: HookedSLM, pairs: Sequence[PairedUtterance], options: GeometryOptions
-) -> None:
+def _check(model: HookedSLM, pairs: Sequence[PairedUtterance], options: GeometryOptions) -> None:
     n_layers = model.cfg.n_layers
     if len(pairs) < 2 or not 0 <= base_layer(model, options) <= n_layers:
         raise ValueError(
