@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
+<<<<<<< HEAD
     from slm_lens.features.autoencoder import (
         SAEFacts,
         SparseAutoencoder,
@@ -70,6 +71,18 @@ if TYPE_CHECKING:
         shared_words,
         word_activations,
     )
+=======
+    from slm_lens.geometry.alignment_path import AlignmentPath, alignment_path
+    from slm_lens.geometry.cka import layer_cka, linear_cka
+    from slm_lens.geometry.coverage import AttentionCoverage, attention_coverage
+    from slm_lens.geometry.paired import (
+        PairedStates,
+        PairedUtterance,
+        paired_states,
+        paired_with_text,
+    )
+    from slm_lens.geometry.similarity import cosine_matrix
+>>>>>>> v-geometry
     from slm_lens.interventions.ablation.ablate_words import ablate_words
     from slm_lens.interventions.ablation.projection import Projection, ablated, projected_out
     from slm_lens.interventions.ablation.word_ablation import WordAblation
@@ -184,6 +197,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.unit_words import unit_histograms, word_type_hits
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
+    from slm_lens.speech.warping import dtw_path
     from slm_lens.studies.exploration import ClipAudio, Exploration
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
@@ -225,6 +239,8 @@ _MODULE_OF = {
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
+    "AlignmentPath": "geometry.alignment_path",
+    "AttentionCoverage": "geometry.coverage",
     "AudioError": "errors",
     "BuildUp": "lens.build_up",
     "CacheOptions": "corpus.kind_options",
@@ -273,6 +289,8 @@ _MODULE_OF = {
     "Page": "views.page",
     "PageText": "views.page",
     "PairItem": "corpus.items",
+    "PairedStates": "geometry.paired",
+    "PairedUtterance": "geometry.paired",
     "Patch": "interventions.runs.patched_runs",
     "PatchOptions": "corpus.kind_options",
     "PatchedRuns": "interventions.runs.patched_runs",
@@ -338,9 +356,11 @@ _MODULE_OF = {
     "ablated": "interventions.ablation.projection",
     "ablated_tokens": "views.coloured_tokens",
     "activations": "views.activations",
+    "alignment_path": "geometry.alignment_path",
     "answer_and_foil": "interventions.pairs.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
+    "attention_coverage": "geometry.coverage",
     "attention_heads": "views.attention",
     "attribute_directly": "interventions.attribution.direct",
     "attribute_edges": "interventions.attribution.edges",
@@ -357,12 +377,17 @@ _MODULE_OF = {
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
     "convert_kmeans": "speech.convert",
+<<<<<<< HEAD
     "crossed_interval": "phases.crossed_bootstrap",
+=======
+    "cosine_matrix": "geometry.similarity",
+>>>>>>> v-geometry
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
     "dose_figure": "views.dose_figure",
     "dose_response": "interventions.steering.dose_response",
+    "dtw_path": "speech.warping",
     "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
@@ -385,11 +410,13 @@ _MODULE_OF = {
     "jacobian_lens": "lens.jacobian",
     "join_segments": "likelihood.joining",
     "join_speech": "likelihood.joining",
+    "layer_cka": "geometry.cka",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
     "lens_grid_figure": "views.lens_grid_figure",
     "lens_grid_view": "views.lens_grid",
+    "linear_cka": "geometry.cka",
     "linear_decay": "interventions.steering.steered",
     "load": "model.load",
     "load_sae": "features.saelens_files",
@@ -416,6 +443,8 @@ _MODULE_OF = {
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
     "pair_of_tokens": "interventions.pairs.run_pair",
+    "paired_states": "geometry.paired",
+    "paired_with_text": "geometry.paired",
     "patch_pairs": "interventions.patching.patch_pairs",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
@@ -501,6 +530,8 @@ __all__ = [
     "AlignedWord",
     "Alignment",
     "AlignmentError",
+    "AlignmentPath",
+    "AttentionCoverage",
     "AudioError",
     "BuildUp",
     "CacheOptions",
@@ -548,6 +579,8 @@ __all__ = [
     "Page",
     "PageText",
     "PairItem",
+    "PairedStates",
+    "PairedUtterance",
     "Patch",
     "PatchOptions",
     "PatchedRuns",
@@ -612,9 +645,11 @@ __all__ = [
     "ablated",
     "ablated_tokens",
     "activations",
+    "alignment_path",
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
+    "attention_coverage",
     "attention_heads",
     "attribute_directly",
     "attribute_edges",
@@ -631,12 +666,17 @@ __all__ = [
     "contrast",
     "convert_checkpoint",
     "convert_kmeans",
+<<<<<<< HEAD
     "crossed_interval",
+=======
+    "cosine_matrix",
+>>>>>>> v-geometry
     "deduplicate",
     "describe_model",
     "divergence",
     "dose_figure",
     "dose_response",
+    "dtw_path",
     "edges_figure",
     "effects_curves",
     "effects_heat_map",
@@ -659,11 +699,13 @@ __all__ = [
     "jacobian_lens",
     "join_segments",
     "join_speech",
+    "layer_cka",
     "lens_divergence",
     "lens_figure",
     "lens_grid",
     "lens_grid_figure",
     "lens_grid_view",
+    "linear_cka",
     "linear_decay",
     "load",
     "load_sae",
@@ -690,6 +732,8 @@ __all__ = [
     "orthonormal",
     "pad_batch",
     "pair_of_tokens",
+    "paired_states",
+    "paired_with_text",
     "patch_pairs",
     "patch_paths",
     "patched",

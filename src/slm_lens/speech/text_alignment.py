@@ -22,6 +22,7 @@ from slm_lens.speech.alignment import AlignedWord, Alignment
 from slm_lens.speech.audio import check_waveform
 from slm_lens.speech.mfcc import MfccKMeans, mfcc_features
 from slm_lens.speech.synthesis import EspeakSynthesizer, Voice
+from slm_lens.speech.warping import dtw_path
 
 _LARGEST_WARP = 4.0
 """A clip that lasts so many times longer or shorter than its text when spoken is another text."""
@@ -65,7 +66,8 @@ def align_text(
         )
     clip = mfcc_features(_resampled(waveform, sample_rate_hz, rate_hz)).numpy()
     model = mfcc_features(_resampled(spoken.waveform, spoken.sample_rate_hz, rate_hz)).numpy()
-    path = _warp(np.sqrt(np.square(clip[:, None] - model[None]).sum(-1)))
+    distances = np.sqrt(np.square(clip[:, None] - model[None]).sum(-1))
+    path = dtw_path(torch.from_numpy(distances)).numpy()
     moments = _moments(path, len(model))
     seconds = np.arange(len(model)) / MfccKMeans.frame_rate_hz
 
@@ -83,25 +85,6 @@ def _resampled(
 ) -> Float[Tensor, " n_resampled"]:
     samples = soxr.resample(waveform.numpy(), from_hz, to_hz)
     return torch.from_numpy(np.asarray(samples, dtype=np.float32))
-
-
-def _warp(cost: Float[np.ndarray, "n m"]) -> Int[np.ndarray, "n_steps 2"]:
-    """Cheapest way through a table of distances, in steps of (1, 1), (1, 0) and (0, 1)."""
-    n, m = cost.shape
-    total = np.full((n + 1, m + 1), np.inf)
-    total[0, 0] = 0.0
-    for diagonal in range(2, n + m + 1):  # cells of one diagonal do not depend on each other
-        i = np.arange(max(1, diagonal - m), min(n, diagonal - 1) + 1)
-        j = diagonal - i
-        before = np.minimum(total[i - 1, j - 1], np.minimum(total[i - 1, j], total[i, j - 1]))
-        total[i, j] = cost[i - 1, j - 1] + before
-    i, j = n, m
-    steps = [(i - 1, j - 1)]
-    while (i, j) != (1, 1):
-        step = int(np.argmin((total[i - 1, j - 1], total[i - 1, j], total[i, j - 1])))
-        i, j = i - (step != 2), j - (step != 1)
-        steps.append((i - 1, j - 1))
-    return np.array(steps[::-1])
 
 
 def _moments(path: Int[np.ndarray, "n_steps 2"], m: int) -> Float[np.ndarray, " m"]:

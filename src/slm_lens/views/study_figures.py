@@ -6,12 +6,14 @@ from types import MappingProxyType
 from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.chart import Chart
 from slm_lens.views.studies.features import features_figures
+from slm_lens.views.studies.geometry import geometry_figures
 from slm_lens.views.studies.grid import grid_figures
 from slm_lens.views.studies.units import units_figures
 
 _FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType(
     {
         "grid": grid_figures,
+        "geometry": geometry_figures,
         "units": units_figures,
         "features": features_figures,
     }

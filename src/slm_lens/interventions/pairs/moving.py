@@ -11,7 +11,7 @@ source's positions:
 | ``"warp"`` | the state at ``(i + 1/2) m/n - 1/2``, between two positions their mix |
 | ``"ends"`` | only the last target position gets a state: the last of the source |
 
-Source: ours. Linear time-warping is the simplest; slm-lens has no dynamic one.
+Source: ours. Linear time-warping is the simplest; `slm_lens.dtw_path` is a dynamic one.
 """
 
 from dataclasses import dataclass

@@ -1,0 +1,1 @@
+"""Where states lie: similarity of speech and text, alignment, CKA, coverage of attention."""

@@ -1,0 +1,1 @@
+"""Do speech and text states meet?"""
