@@ -30,12 +30,7 @@ if TYPE_CHECKING:
     from slm_lens.corpus.open_run import CorpusRun, open_run
     from slm_lens.corpus.pairs import read_pairs
     from slm_lens.corpus.run import run_corpus
-    from slm_lens.corpus.run_config import (
-        EngineConfig,
-        ModelConfig,
-        RunConfig,
-        read_run_config,
-    )
+    from slm_lens.corpus.run_config import EngineConfig, ModelConfig, RunConfig, read_run_config
     from slm_lens.errors import AlignmentError, AudioError, RunError, SlmLensError, VocabError
     from slm_lens.families.family import Family
     from slm_lens.families.files import CheckpointFiles
@@ -43,7 +38,6 @@ if TYPE_CHECKING:
     from slm_lens.families.registry import families_by_name
     from slm_lens.families.specimen import specimen_files
     from slm_lens.families.vocab_spec import ChatSpec, StreamSpec, VocabSpec, read_vocab_spec
-<<<<<<< HEAD
     from slm_lens.features.autoencoder import (
         SAEFacts,
         SparseAutoencoder,
@@ -71,7 +65,6 @@ if TYPE_CHECKING:
         shared_words,
         word_activations,
     )
-=======
     from slm_lens.geometry.alignment_path import AlignmentPath, alignment_path
     from slm_lens.geometry.cka import layer_cka, linear_cka
     from slm_lens.geometry.coverage import AttentionCoverage, attention_coverage
@@ -82,7 +75,6 @@ if TYPE_CHECKING:
         paired_with_text,
     )
     from slm_lens.geometry.similarity import cosine_matrix
->>>>>>> v-geometry
     from slm_lens.interventions.ablation.ablate_words import ablate_words
     from slm_lens.interventions.ablation.projection import Projection, ablated, projected_out
     from slm_lens.interventions.ablation.word_ablation import WordAblation
@@ -377,11 +369,8 @@ _MODULE_OF = {
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
     "convert_kmeans": "speech.convert",
-<<<<<<< HEAD
-    "crossed_interval": "phases.crossed_bootstrap",
-=======
     "cosine_matrix": "geometry.similarity",
->>>>>>> v-geometry
+    "crossed_interval": "phases.crossed_bootstrap",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
@@ -391,11 +380,8 @@ _MODULE_OF = {
     "edges_figure": "views.attribution_figure",
     "effects_curves": "views.effects_figure",
     "effects_heat_map": "views.effects_figure",
-<<<<<<< HEAD
-    "entropy_bits": "speech.unit_density",
-=======
     "encode_all": "features.measures",
->>>>>>> v-features
+    "entropy_bits": "speech.unit_density",
     "exploration_page": "views.exploration",
     "explore": "studies.explore",
     "explorer_view": "views.explorer",
@@ -451,11 +437,8 @@ _MODULE_OF = {
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
     "phases_figure": "views.phases_figure",
-<<<<<<< HEAD
     "pool_over_time": "lens.pooled_states",
-=======
     "position_states": "features.states",
->>>>>>> v-features
     "projected_out": "interventions.ablation.projection",
     "purest_words": "features.words",
     "random_directions": "interventions.directions",
@@ -510,11 +493,8 @@ _MODULE_OF = {
     "unit_histograms": "speech.unit_words",
     "waveform_view": "views.waveform",
     "word_ablation_figure": "views.effects_figure",
-<<<<<<< HEAD
-    "word_build_up": "lens.build_up",
-=======
     "word_activations": "features.words",
->>>>>>> v-features
+    "word_build_up": "lens.build_up",
     "word_directions": "interventions.directions",
     "word_lens": "lens.word_lens",
     "word_ranks_figure": "views.ranks_figure",
@@ -666,11 +646,8 @@ __all__ = [
     "contrast",
     "convert_checkpoint",
     "convert_kmeans",
-<<<<<<< HEAD
-    "crossed_interval",
-=======
     "cosine_matrix",
->>>>>>> v-geometry
+    "crossed_interval",
     "deduplicate",
     "describe_model",
     "divergence",
@@ -680,11 +657,8 @@ __all__ = [
     "edges_figure",
     "effects_curves",
     "effects_heat_map",
-<<<<<<< HEAD
-    "entropy_bits",
-=======
     "encode_all",
->>>>>>> v-features
+    "entropy_bits",
     "exploration_page",
     "explore",
     "explorer_view",
@@ -740,11 +714,8 @@ __all__ = [
     "patching_figure",
     "patching_map",
     "phases_figure",
-<<<<<<< HEAD
     "pool_over_time",
-=======
     "position_states",
->>>>>>> v-features
     "projected_out",
     "purest_words",
     "random_directions",
@@ -799,11 +770,8 @@ __all__ = [
     "unit_histograms",
     "waveform_view",
     "word_ablation_figure",
-<<<<<<< HEAD
-    "word_build_up",
-=======
     "word_activations",
->>>>>>> v-features
+    "word_build_up",
     "word_directions",
     "word_lens",
     "word_ranks_figure",
