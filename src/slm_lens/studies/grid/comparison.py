@@ -97,6 +97,12 @@ CONTRASTS: Mapping[str, tuple[str, str]] = {
 }
 """What is compared, by name: the cell with it, and the one without."""
 
+QUESTIONS = tuple(CONTRASTS)[:2]
+"""The two questions of the study: all else is the same, and as the source has it."""
+
+SILENT = ("no difference shown", "no interval")
+"""Verdicts that tell nothing apart."""
+
 
 def verdict(with_it: Estimate, without: Estimate, difference: Estimate) -> str:
     """What a contrast says, by a rule.

@@ -9,6 +9,8 @@ import polars as pl
 from slm_lens.organism.grid import GridCell
 from slm_lens.studies.grid.comparison import (
     CONTRASTS,
+    QUESTIONS,
+    SILENT,
     Estimate,
     cell_estimate,
     run_estimate,
@@ -170,10 +172,22 @@ class GridTables:
         """What the contrasts say, in sentences.
 
         Returns:
-            One for each contrast and measure, measure by measure.
+            One for each of the two questions and each measure, then one about all other contrasts.
         """
-        rows = self.contrasts().iter_rows(named=True)
-        return tuple(map(_sentence, sorted(rows, key=lambda r: self._measures.index(r["measure"]))))
+        rows = sorted(
+            self.contrasts().iter_rows(named=True), key=lambda r: self._measures.index(r["measure"])
+        )
+        asked = [r for r in rows if r["factor"] in QUESTIONS]
+        others = [r for r in rows if r["factor"] not in QUESTIONS]
+        found = [_sentence(r) for r in asked]
+        if others:
+            told = [r for r in others if r["verdict"] not in SILENT]
+            found.append(
+                f"Of {len(others)} other differences between cells, {len(told)} are shown (about "
+                f"{0.05 * len(others):.1f} would be by chance)" + ": " * bool(told)
+                + "; ".join(_short(r) for r in told) + "."
+            )  # fmt: skip
+        return tuple(found)
 
     def _cell(self, group: str, measure: int, what: str) -> Estimate:
         runs = [self._run(run.hits[measure], what) for run in self._groups[group]]
@@ -214,6 +228,14 @@ def _ends(name: str, estimate: Estimate) -> dict[str, float | None]:
     low, high = estimate.interval()
     prefix = f"{name}_" if name else ""
     return {name or "estimate": estimate.value, f"{prefix}low": low, f"{prefix}high": high}
+
+
+def _short(row: dict[str, object]) -> str:
+    measure = str(row["measure"]).replace("_", " ")
+    return (
+        f"{row['factor']}, {measure}: {row['verdict']} ({row['difference']:.3f} "
+        f"[{row['difference_low']:.3f}, {row['difference_high']:.3f}])"
+    )
 
 
 def _sentence(row: dict[str, object]) -> str:
