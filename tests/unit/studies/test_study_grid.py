@@ -10,7 +10,7 @@ from planted import PREDICTS, TRANSCRIBES, WORDS, planted_clips, planted_model, 
 
 from slm_lens.likelihood.score_trials import score_trials
 from slm_lens.likelihood.trial import Trial
-from slm_lens.organism.fact_trials import FactTrials
+from slm_lens.organism.answer_trials import AnswerTrials
 from slm_lens.organism.grid import GridCell
 from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.studies.grid.comparison import (
@@ -52,7 +52,7 @@ def trials_of_words(shift: int) -> tuple[Trial, ...]:
     )
 
 
-TRIALS = {"spoken": FactTrials(trials_of_words(0), trials_of_words(5))}
+TRIALS = {"spoken": AnswerTrials(trials_of_words(0), trials_of_words(5))}
 
 
 @pytest.fixture(scope="module")

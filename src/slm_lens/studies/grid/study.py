@@ -13,7 +13,7 @@ from slm_lens.likelihood.score_trials import score_trials
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.load import load
 from slm_lens.model.source import find_folder
-from slm_lens.organism.fact_trials import FactTrials, spoken_fact_trials
+from slm_lens.organism.answer_trials import AnswerTrials, answer_trials
 from slm_lens.organism.grid import GridCell
 from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS
 from slm_lens.sequence.utterance import Utterance
@@ -96,7 +96,7 @@ def study_grid(models: Sequence[HookedSLM], options: GridOptions) -> StudyResult
 def measure_run(
     model: HookedSLM,
     utterances: Sequence[Utterance],
-    trials: Mapping[str, FactTrials],
+    trials: Mapping[str, AnswerTrials],
     options: GridOptions,
 ) -> tuple[Hits, ...]:
     """Everything that is compared of one model.
@@ -132,8 +132,8 @@ def measure_run(
 
 def _items(
     model: HookedSLM, options: GridOptions
-) -> tuple[tuple[Utterance, ...], Mapping[str, FactTrials]]:
-    trials = spoken_fact_trials(model) if options.facts else {}
+) -> tuple[tuple[Utterance, ...], Mapping[str, AnswerTrials]]:
+    trials = answer_trials(model) if options.facts else {}
     return tuple(read_utterances(model, options.data)), trials
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from slm_lens.organism.fact_trials import spoken_fact_trials
+from slm_lens.organism.answer_trials import answer_trials
 from slm_lens.organism.language import facts
 
 
@@ -12,7 +12,7 @@ def test_trials_and_their_control():
     import slm_lens
 
     model = slm_lens.load("organism")
-    made = spoken_fact_trials(model, n_wrong=2)
+    made = answer_trials(model, n_wrong=2)
     about_animals = [f for f in facts() if f.relation in ("home", "food", "colour", "job")]
     n_spoken = sum(f.spoken for f in about_animals)
     assert len(made["spoken"].trials) == 2 * n_spoken
@@ -43,4 +43,4 @@ def test_other_units_are_refused(tiny_folder):
 
     model = slm_lens.load(tiny_folder.path, unit_tokenizer=Other())
     with pytest.raises(ValueError, match="has Other as unit tokenizer, expected an organism's"):
-        spoken_fact_trials(model)
+        answer_trials(model)

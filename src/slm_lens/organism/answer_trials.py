@@ -24,7 +24,7 @@ _PLACES_AND_FOOD = ("weather", "taste")
 
 
 @dataclass(frozen=True, eq=False)
-class FactTrials:
+class AnswerTrials:
     """Trials of one kind of fact, and what they are compared with.
 
     Attributes:
@@ -37,7 +37,7 @@ class FactTrials:
     control: tuple[Trial, ...]
 
 
-def spoken_fact_trials(model: HookedSLM, *, n_wrong: int = 3) -> dict[str, FactTrials]:
+def answer_trials(model: HookedSLM, *, n_wrong: int = 3) -> dict[str, AnswerTrials]:
     """Facts about animals with wrong answers, spoken.
 
     Args:
@@ -54,7 +54,7 @@ def spoken_fact_trials(model: HookedSLM, *, n_wrong: int = 3) -> dict[str, FactT
     units = model.unit_tokenizer
     if not isinstance(units, MfccKMeans):
         raise ValueError(
-            f"spoken_fact_trials: {model.provenance.model_and_family} has "
+            f"answer_trials: {model.provenance.model_and_family} has "
             f"{type(units).__name__} as unit tokenizer, expected an organism's MfccKMeans."
         )
     synthesizer = EspeakSynthesizer()
@@ -76,7 +76,7 @@ def spoken_fact_trials(model: HookedSLM, *, n_wrong: int = 3) -> dict[str, FactT
             right = say(fact.answer)
             name = f"{fact.relation}: {fact.subject}"
             into += [_trial(model, f"{name}|{w}", _kind(fact), right, say(w)) for w in wrong]
-    return {kind: FactTrials(tuple(own), tuple(other)) for kind, (own, other) in made.items()}
+    return {kind: AnswerTrials(tuple(own), tuple(other)) for kind, (own, other) in made.items()}
 
 
 def _kind(fact: Fact) -> str:
