@@ -2,9 +2,10 @@
 
 import difflib
 
+from slm_lens.studies.knowledge.about import STUDY as KNOWLEDGE
 from slm_lens.studies.study import Study
 
-STUDIES: tuple[Study, ...] = ()
+STUDIES: tuple[Study, ...] = (KNOWLEDGE,)
 """All studies, in the order of the list."""
 
 

@@ -1,8 +1,8 @@
 """Correlations over items, with intervals from resampled clusters and a control.
 
-Items that share something (a subject, a prompt, a story) are not independent. They form a *cluster*,
-and whole clusters are drawn, with replacement. A resample is a vector of weights, so that all of
-them are one sum: every statistic here is defined for weighted items, and with equal weights it is
+Items that share something (a subject, a prompt, a story) are not independent. They form a
+*cluster*, and whole clusters are drawn, with replacement. A resample is a vector of weights, so that
+all of them are one sum: every statistic here is defined for weighted items, and with equal weights it is
 the ordinary one.
 
 * `pearson`; `point_biserial`, which is the same number where one side is 0 or 1;
