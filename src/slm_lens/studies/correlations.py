@@ -1,9 +1,9 @@
 """Correlations over items, with intervals from resampled clusters and a control.
 
 Items that share something (a subject, a prompt, a story) are not independent. They form a
-*cluster*, and whole clusters are drawn, with replacement. A resample is a vector of weights, so that
-all of them are one sum: every statistic here is defined for weighted items, and with equal weights it is
-the ordinary one.
+*cluster*, and whole clusters are drawn, with replacement. A resample is a vector of weights, so
+that all of them are one sum: every statistic here is defined for weighted items, and with equal
+weights it is the ordinary one.
 
 * `pearson`; `point_biserial`, which is the same number where one side is 0 or 1;
 * `spearman`: Pearson of ranks, ties having the mean of their ranks, in every resample anew;
@@ -348,7 +348,8 @@ def _correlation_matrices(
         spread = float(side.max() - side.min())
         values = values - (share * values).sum(1, keepdims=True)
         variance = (share * values**2).sum(1)
-        scales.append(np.where(variance > _NO_VARIANCE * spread**2, np.sqrt(variance), np.nan))
+        varies = (variance > _NO_VARIANCE * spread**2) & (spread > 0)
+        scales.append(np.where(varies, np.sqrt(variance), np.nan))
         centred.append(values)
     n = len(sides)
     found = np.ones((len(weights), n, n))

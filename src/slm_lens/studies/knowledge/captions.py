@@ -42,8 +42,8 @@ def captioned(
         "correlations": "A row is a model, a setting, what is transcribed (the subject, or the "
         "share of the prompt's content words) and a statistic over items. `shuffled_low` and "
         "`shuffled_high` hold 95 % of pairings shuffled among subjects. In settings T->T and T->S "
-        "nothing is heard: they are controls. There is no interval where fewer than 5 subjects differ "
-        "from the commonest value of a side.",
+        "nothing is heard: they are controls. There is no interval where fewer than 5 subjects "
+        "differ from the commonest value of a side.",
         "bins": "A row is a model, a setting and a group of ranks of the subject: accuracy of its "
         f"items; {_TIES}; `shuffled_low` and `shuffled_high` as in `correlations`.",
         "across_models": "A row is a setting and a statistic over models: peak recall on held-out "

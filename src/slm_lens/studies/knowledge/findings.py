@@ -77,7 +77,10 @@ def _accuracies(accuracy: pl.DataFrame, model: str, norm: str, region: str) -> I
     exposures = _rows(accuracy, model=model, grouping="exposure", setting="S->S")
     if exposures:
         listed = [f"{r['category']} {interval(r)} (n = {r['n_items']})" for r in exposures]
-        yield f"{model}, S->S, by whether the fact was spoken in training: {', '.join(listed)}; chance {CHANCE}."
+        yield (
+            f"{model}, S->S, by whether the fact was spoken in training: {', '.join(listed)}; "
+            f"chance {CHANCE}."
+        )
 
 
 def _gaps(gaps: pl.DataFrame, model: str) -> Iterator[str]:

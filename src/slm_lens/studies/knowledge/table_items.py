@@ -1,8 +1,8 @@
 """Spoken facts of a table: prompt, correct and counterfactual completion, spoken and written.
 
 Columns are named by the caller, never guessed. The same table is opened once for every use of it,
-by the readers of the corpus: as clips, for the words of the spoken prompt, and as trials, one setting
-at a time. So what a column may hold, and all limits, are theirs.
+by the readers of the corpus: as clips, for the words of the spoken prompt, and as trials, one
+setting at a time. So what a column may hold, and all limits, are theirs.
 
 Source: the shape is that of Common-Sense Facts Audio, Sternberg et al. 2026, arXiv:2606.22473
 (``slprl/common-sense-facts-audio``), whose column names were not at hand when this was written.

@@ -16,8 +16,8 @@ from slm_lens.views.style import INKS, Ink
 
 _CHANCE = Rule(0.5, "y", Ink("grey", "dotted", weight="thin"))
 _ZERO = Rule(0.0, "x", Ink("grey", "dotted", weight="thin"))
-_CONTROL = Ink("grey", "solid", "cross", "thin")
-_BAND = Ink("grey", "solid", weight="thin")
+_CONTROL = Ink("grey", "solid", "diamond", "thin")
+_SHUFFLED = "95 % of shuffled pairings"
 _HEARD = {"S->S": Ink("speech", "solid", "circle"), "S->T": Ink("text", "dashed", "square")}
 _SHARE = (0.0, 0.25, 0.5, 0.75, 1.0)
 _COLUMNS = 4
@@ -50,24 +50,24 @@ def _ink(number: int) -> Ink:
 
 
 def _main(result: StudyResult, inks: Mapping[str, Ink]) -> Chart:
-    correlations = _correlations(result, inks)
-    height = 2.7 + 0.16 * max(0, len(correlations.y.names or ()) - 8)
-    panels = (_accuracy(result, inks), _models(result, inks), correlations)
+    frame = _headline(result)
+    heard = [s for s in _HEARD if s in set(frame["setting"])]
+    of_models: list[Panel | None] = [_models(result, inks, s) for s in heard]
+    while len(of_models) < 2:
+        of_models.append(None)
     return Chart(
-        rows=(panels,),
+        rows=((_accuracy(frame, inks), _correlations(result, inks)), tuple(of_models)),
         title="Transcription and knowledge",
-        description="Left: share of facts whose right completion is likelier, by modality of prompt "
-        "-> completion. Middle: the same against the recall of transcription on held-out clips, "
-        "one mark for each model; filled marks S->S, those with a ring of text ink S->T. Right: "
-        "correlation over items between the subject being transcribed and the fact being right; "
-        "grey bars hold 95 % of shuffled pairings. Lines are 95 % intervals over subjects; grey "
-        "crosses are the same models with random weights; dotted: chance, and no correlation.",
+        description="Above, left: share of facts whose right completion is likelier, by modality "
+        "of prompt -> completion (S speech, T text). Right: correlation over items between the "
+        "subject being transcribed and the fact being right; grey bars hold 95 % of shuffled "
+        "pairings; a setting without a mark has answers that are all alike. Below: accuracy "
+        "against recall of the current word on held-out clips, one mark for each model. Lines are "
+        "95 % intervals over subjects and clips; grey diamonds are the same models with random "
+        "weights; dotted: chance, and no correlation.",
         width_inches=PAGE_INCHES,
-        height_inches=height,
-        keys=(
-            Key({**inks, "random weights": _CONTROL}, n_columns=4),
-            Key({"95 % of shuffled pairings": Ink("empty", "solid", weight="strong")}, "below"),
-        ),
+        height_inches=5.2,
+        keys=(Key({**inks, "random weights": _CONTROL, _SHUFFLED: Ink("empty")}, n_columns=4),),
     )
 
 
@@ -78,8 +78,7 @@ def _headline(result: StudyResult) -> pl.DataFrame:
     )
 
 
-def _accuracy(result: StudyResult, inks: Mapping[str, Ink]) -> Panel:
-    frame = _headline(result)
+def _accuracy(frame: pl.DataFrame, inks: Mapping[str, Ink]) -> Panel:
     settings = [s for s in SETTINGS if s in set(frame["setting"])]
     x = _named("prompt -> completion", settings)
     return _points(frame, "setting", settings, x, inks, "facts")
@@ -90,7 +89,7 @@ def _pairs(result: StudyResult, inks: Mapping[str, Ink]) -> Chart:
     named = pl.concat_str([pl.col("set"), pl.col("modality")], separator=", ")
     frame = frame.with_columns(what=named)
     sets = list(dict.fromkeys(frame["what"]))
-    panel = _points(frame, "what", sets, _named("pairs", sets), inks, "")
+    panel = _points(frame, "what", sets, _named("", sets), inks, "")
     return Chart(
         rows=((panel,),),
         title="Pairs",
@@ -143,67 +142,72 @@ def _level(name: str, at: float, low: float, high: float, ink: Ink, entry: str) 
     return Line(name, ends, np.array([at, at], dtype=np.float64), ink, entry=entry)
 
 
-def _models(result: StudyResult, inks: Mapping[str, Ink]) -> Panel:
-    """A mark for each model and setting whose prompt is spoken; random weights in grey."""
-    frame, peaks = _headline(result), result.frame("transcription")
+def _models(result: StudyResult, inks: Mapping[str, Ink], setting: str) -> Panel:
+    """A mark for each model, and in grey for the same with random weights."""
+    frame = _headline(result).filter(pl.col("setting") == setting)
+    peaks = result.frame("transcription")
     lines, marks = list[Line](), list[Mark]()
-    settings = [s for s in _HEARD if s in set(frame["setting"])]
     everyone = [(m, ink, m) for m, ink in inks.items()]
     everyone += [(m + RANDOM, _CONTROL, "random weights") for m in inks]
     for name, ink, entry in everyone:
         peak = peaks.row(by_predicate=pl.col("model") == name, named=True)
-        of_model = frame.filter(pl.col("model") == name)
-        for setting in settings:
-            row = of_model.row(by_predicate=pl.col("setting") == setting, named=True)
-            text = setting[-1] if ink is not _CONTROL else ""
-            marks.append(Mark(peak["recall"], row["estimate"], ink, text=text, entry=entry))
-            lines += _upright(name, peak["recall"], row, ink, entry)
-            if peak["low"] is not None:
-                pen = Ink(ink.colour, weight=ink.weight)
-                ends = peak["low"], peak["high"]
-                lines.append(_level(name, row["estimate"], *ends, pen, entry))
-    x = Axis("recall of the current word", low=-0.03, high=1.03, ticks=_SHARE)
+        row = frame.row(by_predicate=pl.col("model") == name, named=True)
+        marks.append(Mark(peak["recall"], row["estimate"], ink, entry=entry))
+        lines += _upright(name, peak["recall"], row, ink, entry)
+        if peak["low"] is not None:
+            pen = Ink(ink.colour, weight=ink.weight)
+            lines.append(_level(name, row["estimate"], peak["low"], peak["high"], pen, entry))
+    x = Axis("peak recall of the current word", low=-0.03, high=1.03, ticks=_SHARE)
     y = Axis("share right", low=-0.02, high=1.02, ticks=_SHARE)
-    return Panel(x, y, "models", lines=tuple(lines), marks=tuple(marks), rules=(_CHANCE,))
+    title = f"models, {setting}"
+    return Panel(x, y, title, lines=tuple(lines), marks=tuple(marks), rules=(_CHANCE,))
 
 
 def _correlations(result: StudyResult, inks: Mapping[str, Ink]) -> Panel:
-    """Point-biserial correlations, one row for each model and setting, from above."""
+    """Point-biserial correlations: settings from above, in each the models from above."""
     frame = result.frame("correlations").filter(pl.col("statistic") == POINT_BISERIAL)
     words = "subject" if "subject" in set(frame["words"]) else "content"
     frame = frame.filter(pl.col("words") == words)
-    lines, marks, names = list[Line](), list[Mark](), list[str]()
-    for setting in [s for s in SETTINGS if s in set(frame["setting"])]:
-        for model, ink in inks.items():
-            row = frame.row(
-                by_predicate=(pl.col("model") == model) & (pl.col("setting") == setting),
-                named=True,
-            )
-            at = -float(len(names))
-            names.append(setting)
-            if row["shuffled_low"] is not None:
-                band = (row["shuffled_low"], row["shuffled_high"])
-                wide = Ink("empty")
-                lines += [
-                    _level("shuffled", at + d, *band, wide, "95 % of shuffled pairings")
-                    for d in (-0.2, -0.1, 0.0, 0.1, 0.2)
-                ]
-            if row["low"] is not None:
-                lines.append(_level(model, at, row["low"], row["high"], Ink(ink.colour), model))
-            if row["estimate"] is not None:
-                marks.append(Mark(row["estimate"], at, ink, entry=model))
-    ticks = tuple(-float(i) for i in range(len(names)))
-    y = Axis("", low=-len(names) + 0.4, high=0.6, ticks=ticks, names=tuple(names))
+    settings = [s for s in SETTINGS if s in set(frame["setting"])]
+    lines, marks = list[Line](), list[Mark]()
+    step = 0.8 / len(inks)
+    for i, setting in enumerate(settings):
+        for j, (model, ink) in enumerate(inks.items()):
+            chosen = frame.filter(pl.col("model") == model, pl.col("setting") == setting)
+            at = -float(i) - step * (j - (len(inks) - 1) / 2)
+            for row in chosen.iter_rows(named=True):
+                lines += _with_control(model, at, 0.4 * step, row, ink)
+                if row["estimate"] is not None:
+                    marks.append(Mark(row["estimate"], at, ink, entry=model))
+    ticks = tuple(-float(i) for i in range(len(settings)))
+    y = Axis("", low=-len(settings) + 0.4, high=0.6, ticks=ticks, names=tuple(settings))
+    what = "subject" if words == "subject" else "content words"
     x = Axis("point-biserial correlation")
-    title = f"{words} transcribed and fact right"
+    title = f"{what} transcribed, fact right"
     return Panel(x, y, title, lines=tuple(lines), marks=tuple(marks), rules=(_ZERO,))
+
+
+def _with_control(
+    model: str, at: float, half: float, row: Mapping[str, Any], ink: Ink
+) -> list[Line]:
+    """The bar of shuffled pairings, and the interval on it."""
+    found = []
+    if row["shuffled_low"] is not None:
+        x = np.array([row["shuffled_low"], row["shuffled_high"]], dtype=np.float64)
+        y = np.array([at, at], dtype=np.float64)
+        edges = {"low": y - half, "high": y + half}
+        bar = Line(_SHUFFLED, x, y, Ink("empty", weight="thin"), band=0.8, entry=_SHUFFLED, **edges)
+        found.append(bar)
+    if row["low"] is not None:
+        found.append(_level(model, at, row["low"], row["high"], Ink(ink.colour), model))
+    return found
 
 
 def _items(result: StudyResult, models: Sequence[str]) -> Chart:
     """Accuracy by rank of the subject: one panel for each model."""
     frame = result.frame("bins")
     labels = list(dict.fromkeys(frame.sort(pl.col("ranks").map_elements(_first, int))["ranks"]))
-    x = _named("rank of the subject at the transcription layer", labels)
+    x = _named("rank of the subject", labels)
     y = Axis("share right", low=-0.02, high=1.02, ticks=_SHARE)
     panels = [_of_model(frame.filter(pl.col("model") == m), m, labels, x, y) for m in models]
     rows: list[tuple[Panel | None, ...]] = []
@@ -214,10 +218,10 @@ def _items(result: StudyResult, models: Sequence[str]) -> Chart:
     return Chart(
         rows=tuple(rows),
         title="Knowledge by transcription",
-        description="Share of facts right by the rank of the subject of a spoken prompt among text "
-        "rows, at the layer where the model transcribes most. Upright lines are 95 % intervals over "
-        "subjects, bands hold 95 % of shuffled pairings; numbers of items stand at the marks of "
-        "S->S; dotted: chance.",
+        description="Share of facts right by the rank of the subject of a spoken prompt among "
+        "text rows, at the layer where the model transcribes most. Upright lines are 95 % "
+        "intervals over subjects (none for fewer than 5), bands hold 95 % of shuffled pairings; "
+        "dotted: chance.",
         width_inches=PAGE_INCHES,
         height_inches=0.6 + 2.1 * len(rows),
         keys=(Key(_HEARD, n_columns=2),),
@@ -231,6 +235,8 @@ def _first(ranks: str) -> int:
 
 def _of_model(frame: pl.DataFrame, model: str, labels: list[str], x: Axis, y: Axis) -> Panel:
     lines, marks = list[Line](), list[Mark]()
+    counts = dict(frame.select("ranks", "n_items").iter_rows())  # the same in both settings
+    subtitle = f"items: {', '.join(str(counts.get(label, 0)) for label in labels)}"
     for i, (setting, ink) in enumerate(_HEARD.items()):
         rows = frame.filter(pl.col("setting") == setting).to_dicts()
         rows.sort(key=lambda row: labels.index(row["ranks"]))
@@ -247,7 +253,6 @@ def _of_model(frame: pl.DataFrame, model: str, labels: list[str], x: Axis, y: Ax
         share = np.array([r["estimate"] for r in rows], dtype=np.float64)
         lines.append(Line(f"{model}, {setting}", at, share, ink, entry=setting, **band))
         for place, row in zip(at.tolist(), rows, strict=True):
-            text = str(row["n_items"]) if setting == "S->S" else ""
-            marks.append(Mark(place, row["estimate"], ink, text, is_below=True, entry=setting))
+            marks.append(Mark(place, row["estimate"], ink, entry=setting))
             lines += _upright(setting, place, row, ink, setting)
-    return Panel(x, y, model, lines=tuple(lines), marks=tuple(marks), rules=(_CHANCE,))
+    return Panel(x, y, model, subtitle, tuple(lines), tuple(marks), rules=(_CHANCE,))
