@@ -39,8 +39,9 @@ def captioned(
         f"clips with a rank of {k} or better among text rows at the layer where that is highest; "
         "`shuffled_words`, of words of other clips there; `subjects_transcribed`, the share of the "
         "items' subjects.",
-        "correlations": "A row is a model, a setting, what is transcribed (the subject, or the "
-        "share of the prompt's content words) and a statistic over items. `shuffled_low` and "
+        "correlations": "A row is a model, a setting, what is transcribed (the subject; "
+        "`subject_nearness`, -log of its rank; or the share of content words) and a statistic over "
+        "items. `shuffled_low` and "
         "`shuffled_high` hold 95 % of pairings shuffled among subjects. In settings T->T and T->S "
         "nothing is heard: they are controls. There is no interval where fewer than 5 subjects "
         "differ from the commonest value of a side.",

@@ -10,6 +10,11 @@ from slm_lens.studies.knowledge.item_correlations import PARTIAL, POINT_BISERIAL
 from slm_lens.studies.knowledge.measured import RANDOM
 
 _HEARD = ("S->S", "S->T")
+_WHAT = {
+    "subject": "the subject being transcribed (rank <= {k})",
+    "subject_nearness": "how near the subject is to the top (-log rank)",
+    "content": "the share of content words that are transcribed (rank <= {k})",
+}
 
 
 def findings(frames: Mapping[str, pl.DataFrame], norm: str, region: str, k: int) -> tuple[str, ...]:
@@ -111,17 +116,16 @@ def _transcription(table: pl.DataFrame, model: str, k: int) -> str:
 
 def _correlations(table: pl.DataFrame, model: str, k: int) -> Iterator[str]:
     for setting in _HEARD:
-        for words in ("subject", "content"):
+        for words, what in _WHAT.items():
             rows = {r["statistic"]: r for r in _rows(table, model=model, setting=setting,
                                                      words=words)}  # fmt: skip
             if not rows:
                 continue
-            what = "subject" if words == "subject" else "share of content words"
             listed = [f"{name} {_told(rows[name])}" for name in (POINT_BISERIAL, RANKS, PARTIAL)]
             main = rows[POINT_BISERIAL]
             yield (
-                f"{model}, {setting}: {_verdict(main)} between {what} transcribed (rank <= {k}) "
-                f"and fact right: {', '.join(listed)}; n = {main['n_items']} items of "
+                f"{model}, {setting}: {_verdict(main)} between {what.format(k=k)} "
+                f"and the fact being right: {', '.join(listed)}; n = {main['n_items']} items of "
                 f"{main['n_clusters']} subjects."
             )
 
@@ -140,7 +144,7 @@ def _verdict(row: Mapping[str, Any]) -> str:
     if row["estimate"] is None:
         return "no correlation can be computed"
     if row["low"] is None:
-        return f"correlation without an interval ({row['note'] or 'none was asked for'})"
+        return f"no verdict ({row['note'] or 'no interval was asked for'}) on a correlation"
     if row["low"] <= 0 <= row["high"]:
         return "no correlation that differs from 0"
     if row["shuffled_low"] is not None and (

@@ -25,8 +25,9 @@ from slm_lens.studies.correlations import (
 from slm_lens.studies.knowledge.accuracies import mean_of_clusters
 from slm_lens.studies.knowledge.measured import ModelKnowledge
 
-WORDS = ("subject", "content")
-"""What is transcribed: the subject (0 or 1), or the share of the prompt's content words."""
+WORDS = ("subject", "subject_nearness", "content")
+"""What is transcribed: the subject (0 or 1), how near it is to the top (minus the logarithm of its
+rank), or the share of the prompt's content words."""
 
 POINT_BISERIAL, RANKS, PARTIAL = "point-biserial", "Spearman with the margin", "partial"
 
@@ -81,7 +82,7 @@ def _row(
     frame: pl.DataFrame, words: str, statistic: str, n_bootstrap: int, seed: int
 ) -> tuple[Any, ...]:
     """Correlation, control, counts and note of one row."""
-    count = f"{words}_log_count"
+    count = f"{words.removesuffix('_nearness')}_log_count"
     needed = [words, "margin"]
     if statistic == PARTIAL:
         if frame[count].is_null().all():
@@ -111,7 +112,7 @@ def _row(
     counts = (found.n_items, found.n_clusters, n_left_out)
     note = _note(found, x, y, words)
     if found.estimate is not None and n_drawn < n_bootstrap:
-        note = f"only {n_differing} subjects differ from the others: no interval"
+        note = f"{n_differing} subjects differ from the others, too few for an interval"
     return (found.estimate, found.low, found.high, *band, *counts, note)
 
 
@@ -158,6 +159,8 @@ def _note(found: Correlation, x: np.ndarray, y: np.ndarray, words: str) -> str:
     if len(np.unique(y)) == 1:
         return "every answer is right" if y[0] == 1 else "every answer is wrong"
     if len(np.unique(x)) == 1:
+        if words == "subject_nearness":
+            return "every subject has the same rank"
         whose = "subject" if words == "subject" else "content word"
         return f"every {whose} is transcribed" if x[0] == 1 else f"no {whose} is transcribed"
     return "the word counts determine a side, or are all equal"

@@ -13,10 +13,12 @@ from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.studies.knowledge.fact_items import SETTINGS, FactItem
-from slm_lens.studies.knowledge.transcription import Peak, transcribed_items, transcription_peak
-
-BATCH = 8
-"""Trials in one forward pass."""
+from slm_lens.studies.knowledge.transcription import (
+    BATCH,
+    Peak,
+    transcribed_items,
+    transcription_peak,
+)
 
 RANDOM = ", random weights"
 """Ends the name of a control: a model of the same shape with random weights."""

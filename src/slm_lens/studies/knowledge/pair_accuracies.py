@@ -18,7 +18,7 @@ from slm_lens.model.hooked import HookedSLM
 from slm_lens.organism.pair_sets import PairTrial, pair_trials
 from slm_lens.studies.knowledge.accuracies import mean_of_clusters
 from slm_lens.studies.knowledge.fact_items import ORGANISM
-from slm_lens.studies.knowledge.measured import BATCH
+from slm_lens.studies.knowledge.transcription import BATCH
 
 SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("model", "set", "modality", "norm", "region"), pl.String),

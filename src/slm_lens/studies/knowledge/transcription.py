@@ -25,6 +25,9 @@ from slm_lens.studies.knowledge.fact_items import FactItem
 N_CONTROL_WORDS = 10
 """Words of other clips that are ranked beside each word, for the control."""
 
+BATCH = 8
+"""Utterances, or trials, in one forward pass; changes numbers by rounding only."""
+
 _RANK = "rank_current_text_max"
 
 
@@ -120,9 +123,10 @@ def transcribed_items(
     Returns:
         A row for each item: ``item``, ``subject_word``, ``subject_rank`` (null if no position or
         token carries the subject, or it is not known), ``subject`` (1 if it is transcribed, else
-        0), ``content`` (share of the prompt's content words that are), ``n_content_words``,
-        ``subject_log_count`` and ``content_log_count`` (log of count + 1, of content words the
-        mean; null without counts).
+        0), ``subject_nearness`` (minus the logarithm of its rank), ``content`` (share of the
+        prompt's content words that are transcribed), ``n_content_words``, ``subject_log_count``
+        and ``content_log_count`` (log of count + 1, of content words the mean; null without
+        counts).
     """
     prompts = {i.prompt.name: i.prompt for i in items if i.prompt is not None}
     ranks = dict[tuple[str, int], int | None]()
@@ -149,6 +153,7 @@ def transcribed_items(
                 "subject_word": None if item.subject is None else spelled[item.subject],
                 "subject_rank": rank,
                 "subject": None if rank is None else float(rank <= k),
+                "subject_nearness": None if rank is None else -float(np.log(rank)),
                 "content": float(np.mean([h <= k for h in hits if h is not None]))
                 if hits
                 else None,
@@ -167,6 +172,7 @@ _SCHEMA = {
     "subject_word": pl.String,
     "subject_rank": pl.Int64,
     "subject": pl.Float64,
+    "subject_nearness": pl.Float64,
     "content": pl.Float64,
     "n_content_words": pl.Int64,
     "subject_log_count": pl.Float64,
@@ -184,6 +190,7 @@ def _read(
         policy=model.word_policy,
         n_draws=n_draws,
         seed=seed,
+        batch_size=BATCH,
     )
 
 

@@ -61,7 +61,8 @@ def _main(result: StudyResult, inks: Mapping[str, Ink]) -> Chart:
         description="Above, left: share of facts whose right completion is likelier, by modality "
         "of prompt -> completion (S speech, T text). Right: correlation over items between the "
         "subject being transcribed and the fact being right; grey bars hold 95 % of shuffled "
-        "pairings; a setting without a mark has answers that are all alike. Below: accuracy "
+        "pairings; a setting without a mark has answers that are all alike, and a mark "
+        "without a line too few subjects for an interval. Below: accuracy "
         "against recall of the current word on held-out clips, one mark for each model. Lines are "
         "95 % intervals over subjects and clips; grey diamonds are the same models with random "
         "weights; dotted: chance, and no correlation.",
@@ -94,7 +95,7 @@ def _pairs(result: StudyResult, inks: Mapping[str, Ink]) -> Chart:
         rows=((panel,),),
         title="Pairs",
         description="Share of pairs whose right side is likelier, nats a token over all tokens. "
-        "Lines are 95 % intervals; grey crosses are random weights; dotted: chance.",
+        "Lines are 95 % intervals; grey diamonds are random weights; dotted: chance.",
         width_inches=PAGE_INCHES,
         height_inches=2.6,
         keys=(Key({**inks, "random weights": _CONTROL}, n_columns=4),),
