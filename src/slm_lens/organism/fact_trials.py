@@ -147,7 +147,7 @@ def _of_fact(
 ) -> list[FactTrials]:
     model, name = speaker.model, f"{fact.relation}: {fact.subject}"
     units, alignment = speaker.say(f"{fact.prompt} {following}", voice)
-    heard = without_last_word(model.sequence_from_units(units, alignment))
+    heard = Utterance(name, without_last_word(model.sequence_from_units(units, alignment)))
     _, end = word_unit_spans(units.ends_s.tolist(), alignment)[-2]
     prompt = units_between(units, 0, end)
 
@@ -173,7 +173,7 @@ def _of_fact(
             for w in [other[setting]]
         }
         subject = fact.prompt.split().index(fact.subject)
-        found.append(FactTrials(fact, word, Utterance(name, heard), subject, trials))
+        found.append(FactTrials(fact, word, heard, subject, trials))
     return found
 
 

@@ -1,6 +1,7 @@
 """The study ``knowledge``: a planted answer, models and pairings without one, tables by hand."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -178,8 +179,8 @@ def test_null_pairings_seldom_have_a_correlation(clips):
 
 
 def by_hand(
-    correct: dict[str, list[float]],
-    subject: list[float | None],
+    correct: Mapping[str, Sequence[float]],
+    subject: Sequence[float | None],
     cluster: list[str],
     *,
     name: str = "hand",

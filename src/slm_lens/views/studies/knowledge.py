@@ -196,7 +196,7 @@ def _with_control(
     if row["shuffled_low"] is not None:
         x = np.array([row["shuffled_low"], row["shuffled_high"]], dtype=np.float64)
         y = np.array([at, at], dtype=np.float64)
-        edges = {"low": y - half, "high": y + half}
+        edges: dict[str, Any] = {"low": y - half, "high": y + half}
         bar = Line(_SHUFFLED, x, y, Ink("empty", weight="thin"), band=0.8, entry=_SHUFFLED, **edges)
         found.append(bar)
     if row["low"] is not None:
@@ -207,7 +207,7 @@ def _with_control(
 def _items(result: StudyResult, models: Sequence[str]) -> Chart:
     """Accuracy by rank of the subject: one panel for each model."""
     frame = result.frame("bins")
-    labels = list(dict.fromkeys(frame.sort(pl.col("ranks").map_elements(_first, int))["ranks"]))
+    labels = sorted(set(frame["ranks"]), key=_first)
     x = _named("rank of the subject", labels)
     y = Axis("share right", low=-0.02, high=1.02, ticks=_SHARE)
     panels = [_of_model(frame.filter(pl.col("model") == m), m, labels, x, y) for m in models]
@@ -245,7 +245,7 @@ def _of_model(frame: pl.DataFrame, model: str, labels: list[str], x: Axis, y: Ax
             continue
         at = np.array([labels.index(r["ranks"]) + 0.12 * (i - 0.5) for r in rows], dtype=np.float64)
         known = [r["shuffled_low"] is not None for r in rows]
-        band = dict[str, Any]()
+        band: dict[str, Any] = {}
         if all(known):
             band = {
                 "low": np.array([r["shuffled_low"] for r in rows], dtype=np.float64),
