@@ -128,7 +128,9 @@ if TYPE_CHECKING:
     from slm_lens.model.hooked import HookedSLM
     from slm_lens.model.load import load
     from slm_lens.model.provenance import Provenance
+    from slm_lens.organism.fact_trials import FactTrials, fact_trials
     from slm_lens.organism.language import RELATIONS
+    from slm_lens.organism.pair_sets import PairTrial, pair_trials
     from slm_lens.organism.pairs import FactPairs, organism_pairs
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
@@ -152,6 +154,14 @@ if TYPE_CHECKING:
     from slm_lens.speech.mimi import MimiCodes
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
+    from slm_lens.studies.correlations import (
+        Correlation,
+        partial_correlation,
+        pearson,
+        point_biserial,
+        shuffled_interval,
+        spearman,
+    )
     from slm_lens.studies.exploration import ClipAudio, Exploration
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
@@ -203,6 +213,7 @@ _MODULE_OF = {
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "CorpusRun": "corpus.open_run",
+    "Correlation": "studies.correlations",
     "DataConfig": "corpus.data_config",
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
@@ -212,6 +223,7 @@ _MODULE_OF = {
     "EngineConfig": "corpus.run_config",
     "Exploration": "studies.exploration",
     "FactPairs": "organism.pairs",
+    "FactTrials": "organism.fact_trials",
     "Faithfulness": "interventions.attribution.circuits",
     "Family": "families.family",
     "FitSettings": "lens.fit_settings",
@@ -237,6 +249,7 @@ _MODULE_OF = {
     "Page": "views.page",
     "PageText": "views.page",
     "PairItem": "corpus.items",
+    "PairTrial": "organism.pair_sets",
     "Patch": "interventions.runs.patched_runs",
     "PatchOptions": "corpus.kind_options",
     "PatchedRuns": "interventions.runs.patched_runs",
@@ -322,6 +335,7 @@ _MODULE_OF = {
     "exploration_page": "views.exploration",
     "explore": "studies.explore",
     "explorer_view": "views.explorer",
+    "fact_trials": "organism.fact_trials",
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "fit_tuned_lens": "lens.fit",
@@ -359,12 +373,16 @@ _MODULE_OF = {
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
     "pair_of_tokens": "interventions.pairs.run_pair",
+    "pair_trials": "organism.pair_sets",
+    "partial_correlation": "studies.correlations",
     "patch_pairs": "interventions.patching.patch_pairs",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
+    "pearson": "studies.correlations",
     "phases_figure": "views.phases_figure",
+    "point_biserial": "studies.correlations",
     "projected_out": "interventions.ablation.projection",
     "random_directions": "interventions.directions",
     "random_weights": "phases.random_weights",
@@ -390,7 +408,9 @@ _MODULE_OF = {
     "score_trials": "likelihood.score_trials",
     "select_spoken_words": "sequence.spans",
     "sequence_log_probs": "likelihood.sequence_log_probs",
+    "shuffled_interval": "studies.correlations",
     "sites": "interventions.site",
+    "spearman": "studies.correlations",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
     "steer_pairs": "studies.steer_pairs",
@@ -433,6 +453,7 @@ __all__ = [
     "ComponentStack",
     "Contrast",
     "CorpusRun",
+    "Correlation",
     "DataConfig",
     "Dataset",
     "DirectAttribution",
@@ -441,6 +462,7 @@ __all__ = [
     "EngineConfig",
     "Exploration",
     "FactPairs",
+    "FactTrials",
     "Faithfulness",
     "Family",
     "FitSettings",
@@ -466,6 +488,7 @@ __all__ = [
     "Page",
     "PageText",
     "PairItem",
+    "PairTrial",
     "Patch",
     "PatchOptions",
     "PatchedRuns",
@@ -550,6 +573,7 @@ __all__ = [
     "exploration_page",
     "explore",
     "explorer_view",
+    "fact_trials",
     "faithfulness",
     "families_by_name",
     "fit_tuned_lens",
@@ -587,12 +611,16 @@ __all__ = [
     "orthonormal",
     "pad_batch",
     "pair_of_tokens",
+    "pair_trials",
+    "partial_correlation",
     "patch_pairs",
     "patch_paths",
     "patched",
     "patching_figure",
     "patching_map",
+    "pearson",
     "phases_figure",
+    "point_biserial",
     "projected_out",
     "random_directions",
     "random_weights",
@@ -618,7 +646,9 @@ __all__ = [
     "score_trials",
     "select_spoken_words",
     "sequence_log_probs",
+    "shuffled_interval",
     "sites",
+    "spearman",
     "specimen_files",
     "speech_tokens",
     "steer_pairs",

@@ -38,9 +38,8 @@ def joined_trial(
     if item.prompt is None:
         right, wrong = (_whole(model, side, marked) for side in (item.right, item.wrong))
         return Trial(name, item.part, right, wrong)
-    joined = [_joined(model, item, item.prompt, s, marked) for s in (item.right, item.wrong)]
-    sequences, starts = [j.sequence for j in joined], [j.start for j in joined]
-    return Trial(name, item.part, *sequences, *starts)
+    right, wrong = (_joined(model, item, item.prompt, s, marked) for s in (item.right, item.wrong))
+    return Trial(name, item.part, right.sequence, wrong.sequence, right.start, wrong.start)
 
 
 def _whole(model: HookedSLM, side: Item, marked: bool | None) -> SpeechTextSequence:

@@ -140,10 +140,10 @@ def _orders(teller: _Teller, seed: int) -> Iterator[PairTrial]:
         for i, sentence in enumerate(dict.fromkeys(story)):
             wrong = exchanged(sentence, generator)
             name = f"story {number}, sentence {i}: {wrong}"
-            sides = [teller.said([s], voice) for s in (sentence, wrong)]
-            yield PairTrial(Trial(name, ORDER_SET, *sides), f"story {number}", "speech")
-            sides = [teller.written(s) for s in (sentence, wrong)]
-            yield PairTrial(Trial(name, ORDER_SET, *sides), f"story {number}", "text")
+            right, other = (teller.said([s], voice) for s in (sentence, wrong))
+            yield PairTrial(Trial(name, ORDER_SET, right, other), f"story {number}", "speech")
+            right, other = map(teller.written, (sentence, wrong))
+            yield PairTrial(Trial(name, ORDER_SET, right, other), f"story {number}", "text")
 
 
 def exchanged(sentence: str, generator: np.random.Generator) -> str:

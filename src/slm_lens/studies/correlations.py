@@ -357,8 +357,7 @@ def _correlation_matrices(
         for j in range(i):
             covariance = (share * centred[i] * centred[j]).sum(1)
             found[:, i, j] = found[:, j, i] = covariance / (scales[i] * scales[j])
-    is_defined = ~np.isnan(np.array(scales)).any(0)
-    return found, is_defined
+    return found, np.asarray(np.isfinite(np.array(scales)).all(0))
 
 
 def _ranks(side: np.ndarray, weights: np.ndarray) -> np.ndarray:

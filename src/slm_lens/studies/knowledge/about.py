@@ -16,7 +16,10 @@ STUDY = Study(
     "number is given (all four of mean or sum, completion or all tokens are in the table "
     "`accuracy`); a word is transcribed if its rank among text rows is k or better at the layer "
     "where the held-out clips have the highest recall; point-biserial, Spearman and partial "
-    "correlations over items; words, word order and story endings as pairs. The facts are those "
+    "correlations over items, of which one is called "
+    "positive or negative if its interval excludes 0 and it lies outside of the shuffled pairings "
+    "(with 12 subjects and nothing to find, the interval alone excluded 0 in 10 % of 200 data "
+    "sets, and both held in 4.5 %); words, word order and story endings as pairs. The facts are those "
     "of the organism's language, not the paper's 282, unless other data are given. Speech-text "
     "gaps cannot be split into what tuning lost and what alignment lost, which needs the text "
     "model from before.",
@@ -25,7 +28,7 @@ STUDY = Study(
     "nothing is heard; word frequency held fixed. Recall: words of other clips at the same spans.",
     needs="models with text and speech that know the organism's language, and espeak-ng (pip "
     "install 'slm-lens[synth]'); or a table of facts with its columns named",
-    cost="2 minutes for two models on one core",
+    cost="80 s of one core for two models",
     models=("organism", "organism-control"),
     function="slm_lens.studies.knowledge.study:study_knowledge",
 )

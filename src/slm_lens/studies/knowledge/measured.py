@@ -12,7 +12,7 @@ from slm_lens.likelihood.trial_scores import NORMS
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.model.provenance import Provenance
 from slm_lens.sequence.utterance import Utterance
-from slm_lens.studies.knowledge.fact_items import SETTINGS, FactItem
+from slm_lens.studies.knowledge.fact_items import SETTINGS, FactItem, Setting
 from slm_lens.studies.knowledge.transcription import (
     BATCH,
     Peak,
@@ -107,7 +107,8 @@ def measure_model(
     )
     read = transcribed_items(model, items, peak, k=k, word_counts=word_counts)
     parts, provenance = [], model.provenance
-    for setting in [s for s in SETTINGS if s in items[0].trials]:
+    asked: list[Setting] = [s for s in SETTINGS if s in items[0].trials]
+    for setting in asked:
         scores = score_trials(
             model, [i.trials[setting] for i in items], batch_size=BATCH, progress=False
         )
