@@ -1,6 +1,7 @@
 """Facts in four settings, and the three sets of pairs: what is said, cut and exchanged."""
 
-import ctypes
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -17,6 +18,19 @@ from slm_lens.organism.pair_sets import (
     wrong_endings,
 )
 from slm_lens.organism.word_counts import training_word_counts
+
+
+_ASK = """
+import ctypes, sys, espeakng_loader
+library = ctypes.CDLL(espeakng_loader.get_library_path())
+library.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0x8000)
+library.espeak_SetVoiceByName(b"en-us")
+library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+for word in sys.argv[1:]:
+    text = ctypes.c_char_p(word.encode())
+    said = library.espeak_TextToPhonemes(ctypes.byref(text), 1, 0).decode()
+    print(said.replace("'", "").replace(",", ""))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -96,29 +110,23 @@ class TestFactTrials:
 class TestPairSets:
     def test_pseudo_words_exchange_phonemes_exactly(self):
         """Asked of espeak-ng itself: one cut for each word gives both pseudo-words; no stress."""
-        import espeakng_loader
-
-        library = ctypes.CDLL(espeakng_loader.get_library_path())
-        library.espeak_Initialize(2, 0, espeakng_loader.get_data_path().encode(), 0x8000)
-        library.espeak_SetVoiceByName(b"en-us")
-        library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-
-        def phonemes(word):
-            text = ctypes.c_char_p(word.encode())
-            said = library.espeak_TextToPhonemes(ctypes.byref(text), 1, 0).decode()
-            return said.replace("'", "").replace(",", "")
+        asked = [w for row in PSEUDO_WORDS for w in row]
+        # In a process of its own: a library that stays loaded here would keep espeak-ng's noise
+        # going from clip to clip, which the synthesizer unloads it to avoid.
+        run = subprocess.run(
+            [sys.executable, "-c", _ASK, *asked], capture_output=True, text=True, check=True
+        )
+        phonemes = dict(zip(asked, run.stdout.splitlines(), strict=True))
 
         known = {w for words in WORDS.values() for w in words}
         for first, second, *wrong in PSEUDO_WORDS:
-            a, b = phonemes(first), phonemes(second)
+            a, b = phonemes[first], phonemes[second]
             cuts = {
                 (a[:i] + b[j:], b[:j] + a[i:]) for i in range(1, len(a)) for j in range(1, len(b))
             }
-            assert tuple(map(phonemes, wrong)) in cuts, (first, second)
+            assert tuple(phonemes[w] for w in wrong) in cuts, (first, second)
             assert not set(wrong) & known
-        library.espeak_Terminate()
-        words = [w for row in PSEUDO_WORDS for w in row]
-        assert len(set(words)) == len(words)
+        assert len(set(asked)) == len(asked)
 
     def test_neighbours_are_exchanged(self):
         sentence = "the zebra finds a ladder near the river"

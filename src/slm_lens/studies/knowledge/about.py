@@ -19,10 +19,10 @@ STUDY = Study(
     "correlations over items, of which one is called "
     "positive or negative if its interval excludes 0 and it lies outside of the shuffled pairings "
     "(with 12 subjects and nothing to find, the interval alone excluded 0 in 10 % of 200 data "
-    "sets, and both held in 4.5 %); words, word order and story endings as pairs. The facts are those "
-    "of the organism's language, not the paper's 282, unless other data are given. Speech-text "
-    "gaps cannot be split into what tuning lost and what alignment lost, which needs the text "
-    "model from before.",
+    "sets, and both held in 4.5 %); words, word order and story endings as pairs. The facts are "
+    "those of the organism's language, not the paper's 282, unless other data are given. "
+    "Speech-text gaps cannot be split into what tuning lost and what alignment lost, which needs "
+    "the text model from before.",
     controls="Accuracy: 0.5, and the same model with random weights. Correlations: pairings of "
     "transcription and answer shuffled among subjects; settings whose prompt is written, where "
     "nothing is heard; word frequency held fixed. Recall: words of other clips at the same spans.",

@@ -12,7 +12,7 @@ from slm_lens.studies.knowledge.measured import RANDOM
 from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.chart import PAGE_INCHES, Chart, Key
 from slm_lens.views.panel import Axis, Line, Mark, Panel, Rule
-from slm_lens.views.style import INKS, Ink
+from slm_lens.views.style import INKS, Ink, Marker
 
 _CHANCE = Rule(0.5, "y", Ink("grey", "dotted", weight="thin"))
 _ZERO = Rule(0.0, "x", Ink("grey", "dotted", weight="thin"))
@@ -21,6 +21,10 @@ _SHUFFLED = "95 % of shuffled pairings"
 _HEARD = {"S->S": Ink("speech", "solid", "circle"), "S->T": Ink("text", "dashed", "square")}
 _SHARE = (0.0, 0.25, 0.5, 0.75, 1.0)
 _COLUMNS = 4
+_FEW = 3
+"""Models up to which controls have marks beside theirs; of more, only their intervals."""
+
+_MARKERS: tuple[Marker, ...] = ("circle", "square", "triangle", "diamond", "triangle-down")
 
 
 def knowledge_figures(result: StudyResult) -> dict[str, Chart]:
@@ -44,9 +48,9 @@ def knowledge_figures(result: StudyResult) -> dict[str, Chart]:
 
 
 def _ink(number: int) -> Ink:
-    """Another marker for the same colour from the seventh model on."""
+    """Another marker for the same colour from the seventh model on; a cross has no face to see."""
     of, again = INKS[number % len(INKS)], number // len(INKS)
-    return Ink(of.colour, of.dash, INKS[(number + 3 * again) % len(INKS)].marker)
+    return Ink(of.colour, of.dash, _MARKERS[(number + again) % len(_MARKERS)])
 
 
 def _main(result: StudyResult, inks: Mapping[str, Ink]) -> Chart:
@@ -123,7 +127,8 @@ def _points(
             entry = model if j == 0 else "random weights"
             for row in frame.filter(pl.col("model") == name).iter_rows(named=True):
                 at = values.index(row[column]) + step * (2 * i + j - len(inks) + 0.5)
-                marks.append(Mark(at, row["estimate"], of, entry=entry))
+                if j == 0 or len(inks) <= _FEW or row["low"] is None:
+                    marks.append(Mark(at, row["estimate"], of, entry=entry))
                 lines += _upright(name, at, row, of, entry)
     y = Axis("share right", low=-0.02, high=1.02, ticks=_SHARE)
     return Panel(x, y, title, lines=tuple(lines), marks=tuple(marks), rules=(_CHANCE,))
