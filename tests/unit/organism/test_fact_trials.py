@@ -19,7 +19,6 @@ from slm_lens.organism.pair_sets import (
 )
 from slm_lens.organism.word_counts import training_word_counts
 
-
 _ASK = """
 import ctypes, sys, espeakng_loader
 library = ctypes.CDLL(espeakng_loader.get_library_path())
