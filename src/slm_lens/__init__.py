@@ -162,7 +162,9 @@ if TYPE_CHECKING:
     from slm_lens.model.hooked import HookedSLM
     from slm_lens.model.load import load
     from slm_lens.model.provenance import Provenance
+    from slm_lens.organism.fact_trials import FactTrials, fact_trials
     from slm_lens.organism.language import RELATIONS
+    from slm_lens.organism.pair_sets import PairTrial, pair_trials
     from slm_lens.organism.pairs import FactPairs, organism_pairs
     from slm_lens.phases.crossed_bootstrap import crossed_interval
     from slm_lens.phases.measure import measure_phases
@@ -190,6 +192,14 @@ if TYPE_CHECKING:
     from slm_lens.speech.unit_words import unit_histograms, word_type_hits
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.speech.warping import dtw_path
+    from slm_lens.studies.correlations import (
+        Correlation,
+        partial_correlation,
+        pearson,
+        point_biserial,
+        shuffled_interval,
+        spearman,
+    )
     from slm_lens.studies.exploration import ClipAudio, Exploration
     from slm_lens.studies.explore import explore
     from slm_lens.studies.phase_study import PhaseStudy, study_phases
@@ -245,6 +255,7 @@ _MODULE_OF = {
     "ComponentStack": "lens.components",
     "Contrast": "interventions.directions",
     "CorpusRun": "corpus.open_run",
+    "Correlation": "studies.correlations",
     "DataConfig": "corpus.data_config",
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
@@ -254,6 +265,7 @@ _MODULE_OF = {
     "EngineConfig": "corpus.run_config",
     "Exploration": "studies.exploration",
     "FactPairs": "organism.pairs",
+    "FactTrials": "organism.fact_trials",
     "Faithfulness": "interventions.attribution.circuits",
     "Family": "families.family",
     "FeatureDashboard": "features.dashboard",
@@ -281,6 +293,7 @@ _MODULE_OF = {
     "Page": "views.page",
     "PageText": "views.page",
     "PairItem": "corpus.items",
+    "PairTrial": "organism.pair_sets",
     "PairedStates": "geometry.paired",
     "PairedUtterance": "geometry.paired",
     "Patch": "interventions.runs.patched_runs",
@@ -385,6 +398,7 @@ _MODULE_OF = {
     "exploration_page": "views.exploration",
     "explore": "studies.explore",
     "explorer_view": "views.explorer",
+    "fact_trials": "organism.fact_trials",
     "faithfulness": "interventions.attribution.circuits",
     "families_by_name": "families.registry",
     "feature_dashboard": "features.dashboard",
@@ -429,14 +443,18 @@ _MODULE_OF = {
     "orthonormal": "interventions.directions",
     "pad_batch": "sequence.batch",
     "pair_of_tokens": "interventions.pairs.run_pair",
+    "pair_trials": "organism.pair_sets",
     "paired_states": "geometry.paired",
     "paired_with_text": "geometry.paired",
+    "partial_correlation": "studies.correlations",
     "patch_pairs": "interventions.patching.patch_pairs",
     "patch_paths": "interventions.attribution.path_patching",
     "patched": "interventions.changing",
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
+    "pearson": "studies.correlations",
     "phases_figure": "views.phases_figure",
+    "point_biserial": "studies.correlations",
     "pool_over_time": "lens.pooled_states",
     "position_states": "features.states",
     "projected_out": "interventions.ablation.projection",
@@ -469,8 +487,10 @@ _MODULE_OF = {
     "select_spoken_words": "sequence.spans",
     "sequence_log_probs": "likelihood.sequence_log_probs",
     "shared_words": "features.words",
+    "shuffled_interval": "studies.correlations",
     "shuffled_tags": "features.measures",
     "sites": "interventions.site",
+    "spearman": "studies.correlations",
     "specimen_files": "families.specimen",
     "speech_tokens": "views.speech_tokens",
     "steer_features": "features.feature_steering",
@@ -524,6 +544,7 @@ __all__ = [
     "ComponentStack",
     "Contrast",
     "CorpusRun",
+    "Correlation",
     "DataConfig",
     "Dataset",
     "DirectAttribution",
@@ -532,6 +553,7 @@ __all__ = [
     "EngineConfig",
     "Exploration",
     "FactPairs",
+    "FactTrials",
     "Faithfulness",
     "Family",
     "FeatureDashboard",
@@ -559,6 +581,7 @@ __all__ = [
     "Page",
     "PageText",
     "PairItem",
+    "PairTrial",
     "PairedStates",
     "PairedUtterance",
     "Patch",
@@ -662,6 +685,7 @@ __all__ = [
     "exploration_page",
     "explore",
     "explorer_view",
+    "fact_trials",
     "faithfulness",
     "families_by_name",
     "feature_dashboard",
@@ -706,14 +730,18 @@ __all__ = [
     "orthonormal",
     "pad_batch",
     "pair_of_tokens",
+    "pair_trials",
     "paired_states",
     "paired_with_text",
+    "partial_correlation",
     "patch_pairs",
     "patch_paths",
     "patched",
     "patching_figure",
     "patching_map",
+    "pearson",
     "phases_figure",
+    "point_biserial",
     "pool_over_time",
     "position_states",
     "projected_out",
@@ -746,8 +774,10 @@ __all__ = [
     "select_spoken_words",
     "sequence_log_probs",
     "shared_words",
+    "shuffled_interval",
     "shuffled_tags",
     "sites",
+    "spearman",
     "specimen_files",
     "speech_tokens",
     "steer_features",

@@ -22,7 +22,7 @@ NO_WORD = -100
 """Marks positions without a word; cross-entropy leaves them out."""
 
 _FUNCTION_WORDS = frozenset(WORDS["function"])
-_N_WRITTEN_STORIES = 20_000
+N_WRITTEN_STORIES = 20_000
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class DocumentWriter:
         marked = self._text >= 0 and generator.random() < mixture.marked_share
         document = Document()
         if kind == "text":
-            index = int(generator.integers(_N_WRITTEN_STORIES))
+            index = int(generator.integers(N_WRITTEN_STORIES))
             words = " ".join(training_story(index, spoken=False)).split()
             document.add([self._text] * marked)
             document.add(self._written(words, mixture, generator))

@@ -46,7 +46,7 @@ class FactRuns:
             The run, up to where the answer begins.
         """
         if modality == "speech":
-            return _without_last_word(self._spoken(prompt, following, voice, continue_in))
+            return without_last_word(self._spoken(prompt, following, voice, continue_in))
         announced = None if continue_in == "text" else continue_in
         return self.model.sequence_from_text(prompt, continue_in=announced)
 
@@ -103,8 +103,15 @@ class FactRuns:
         return max(scores, key=lambda word: scores[word])
 
 
-def _without_last_word(run: SpeechTextSequence) -> SpeechTextSequence:
-    """A spoken run without its last word and the pause behind it; markers stay."""
+def without_last_word(run: SpeechTextSequence) -> SpeechTextSequence:
+    """A spoken run without its last word and the pause behind it; markers stay.
+
+    Args:
+        run: of at least two words.
+
+    Returns:
+        The run up to the end of the word before.
+    """
     end = run.words[-2].end
     tail = max(i for i, kind in enumerate(run.kinds) if kind == "speech") + 1
     kept = [*range(end), *range(tail, len(run))]

@@ -5,11 +5,13 @@ import difflib
 from slm_lens.studies.features.about import STUDY as FEATURES
 from slm_lens.studies.geometry.about import STUDY as GEOMETRY
 from slm_lens.studies.grid.about import STUDY as GRID
+from slm_lens.studies.knowledge.about import STUDY as KNOWLEDGE
 from slm_lens.studies.study import Study
 from slm_lens.studies.units.about import STUDY as UNITS
 
 STUDIES: tuple[Study, ...] = (
     GRID,
+    KNOWLEDGE,
     GEOMETRY,
     UNITS,
     FEATURES,

@@ -8,11 +8,13 @@ from slm_lens.views.chart import Chart
 from slm_lens.views.studies.features import features_figures
 from slm_lens.views.studies.geometry import geometry_figures
 from slm_lens.views.studies.grid import grid_figures
+from slm_lens.views.studies.knowledge import knowledge_figures
 from slm_lens.views.studies.units import units_figures
 
 _FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType(
     {
         "grid": grid_figures,
+        "knowledge": knowledge_figures,
         "geometry": geometry_figures,
         "units": units_figures,
         "features": features_figures,

@@ -1,0 +1,1 @@
+"""Does transcription carry knowledge? Spoken facts, and whether their words are transcribed."""
