@@ -56,7 +56,7 @@ class WordHits:
     def counted(self, target: str) -> np.ndarray:
         """Words that count, ``[word]``."""
         hits = self.hits[target, "last", TRUE]
-        return ~np.isnan(hits.reshape(len(hits), -1)).any(1)
+        return np.asarray(~np.isnan(hits.reshape(len(hits), -1)).any(1))
 
     def peak_layer(self, target: str) -> int:
         """Layer with the highest recall at the whole word; the first of equal ones."""
