@@ -1,5 +1,7 @@
 """The build-up of words, held against the word table and logits at single positions."""
 
+from typing import Any
+
 import polars as pl
 import pytest
 import torch
@@ -10,7 +12,11 @@ from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.states import residual_stack
 from slm_lens.lens.word_lens import word_lens
 
-OPTIONS = {"function_words": frozenset({"river"}), "policy": "whole_word", "n_draws": 4}
+OPTIONS: dict[str, Any] = {
+    "function_words": frozenset({"river"}),
+    "policy": "whole_word",
+    "n_draws": 4,
+}
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +100,8 @@ def test_what_cannot_be_read_is_refused(model, utterances, build_up):
         word_build_up(model, [utterances[0]] * 2, **OPTIONS)
     with pytest.raises(ValueError, match=r"got times_s that are not in step"):
         word_build_up(model, utterances, times_s=[torch.zeros(3, 2)] * 3, **OPTIONS)
+    no_draws: dict[str, Any] = OPTIONS | {"n_draws": 0}
     no_words = type(utterances[0])("none", type(utterances[0].sequence)(
         utterances[0].sequence.tokens, utterances[0].sequence.kinds, ()))  # fmt: skip
     with pytest.raises(ValueError, match=r"found no spoken word with a position in 1 utterances"):
-        word_build_up(model, [no_words], **(OPTIONS | {"n_draws": 0}))
+        word_build_up(model, [no_words], **no_draws)

@@ -56,12 +56,39 @@ class WordHits:
     def counted(self, target: str) -> np.ndarray:
         """Words that count, ``[word]``."""
         hits = self.hits[target, "last", TRUE]
-        return ~np.isnan(hits.reshape(len(hits), -1)).any(1)
+        return np.asarray(~np.isnan(hits.reshape(len(hits), -1)).any(1))
 
     def peak_layer(self, target: str) -> int:
         """Layer with the highest recall at the whole word; the first of equal ones."""
-        hits = self.hits[target, PEAK_OF[target], TRUE][self.counted(target)]
-        return int(hits[:, :, -1].mean(0).argmax())
+        return self._peak(target, self.counted(target))
+
+    def _peak(self, target: str, words: np.ndarray) -> int:
+        return int(self.hits[target, PEAK_OF[target], TRUE][words, :, -1].mean(0).argmax())
+
+    def peaks_of_other_words(self, target: str) -> Int[np.ndarray, " word"]:
+        """For each word, the peak layer of the words that are of the other half of the word types.
+
+        A layer that is chosen where the whole word reads best would show a rise on the same words
+        where there is none.
+
+        Args:
+            target: ``"current"`` or ``"next"``.
+
+        Returns:
+            A layer for every word; that of a word that does not count has no meaning.
+
+        Raises:
+            ValueError: all words that count are of one half.
+        """
+        counts, half = self.counted(target), self.word_type[target] % 2
+        if len(set(half[counts].tolist())) < 2:
+            raise ValueError(
+                f"study units: got {target} words of {self.model} of one word type or of one half "
+                "of them, expected words of several types: the layer of a slope is chosen on words "
+                "of the other half. Give more clips, or words='all'."
+            )
+        peaks = [self._peak(target, counts & (half != of)) for of in (0, 1)]
+        return np.array(peaks)[half]
 
 
 def word_hits(build_up: BuildUp, options: UnitsOptions) -> WordHits:
@@ -161,14 +188,16 @@ def slope_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, Any
     """Slope of recall over the share heard, less that of shuffled words, at the peak layers.
 
     Least squares for each word over the shares from the first one after 0 on; in recall from
-    nothing to all of the word. Intervals resample clips and word types.
+    nothing to all of the word. The layer of a word is that of words of other types. Intervals
+    resample clips and word types.
     """
     shares = np.array(found.shares[1:])
     contrast = (shares - shares.mean()) / np.square(shares - shares.mean()).sum()
     for target, pool in READINGS:
-        layer, counts = found.peak_layer(target), found.counted(target)
+        counts = found.counted(target)
+        layers = found.peaks_of_other_words(target)[counts]
         true, shuffled = (
-            found.hits[target, pool, control][counts, layer] for control in (TRUE, SHUFFLED)
+            found.hits[target, pool, control][counts, layers] for control in (TRUE, SHUFFLED)
         )
         slopes = {
             "slope": (true - shuffled)[:, 1:] @ contrast,
@@ -188,7 +217,7 @@ def slope_rows(found: WordHits, options: UnitsOptions) -> Iterator[dict[str, Any
                 "model": found.model,
                 "target": target,
                 "pool": pool,
-                "layer": layer,
+                "layers": ", ".join(map(str, np.unique(layers))),
                 "measure": measure,
                 "estimate": float(values.mean()),
                 "low": _known(low),

@@ -59,7 +59,7 @@ def _slope(row: Row, options: UnitsOptions) -> str:
         _sign(row), "no difference with what is heard"
     )
     return (
-        f"`{row['model']}`, {row['target']} word at single positions of layer {row['layer']}: "
+        f"`{row['model']}`, {row['target']} word at single positions of layer {row['layers']}: "
         f"{verdict}: recall@{options.k} {row['first_share']:.2f} at "
         f"{options.shares[1]:.0%} of the word and {row['whole_word']:.2f} at all of it (shuffled "
         f"words {row['shuffled_whole_word']:.2f}); slope above shuffled words {_with(row)} "
@@ -73,7 +73,7 @@ def _before(row: Row, options: UnitsOptions) -> str:
         -1: "it was more readable before it was heard: what is read of it is largely prediction",
     }.get(_sign(row), "no difference from what was predicted before it was heard")
     return (
-        f"`{row['model']}`, current word at layer {row['layer']}: {verdict}: recall@{options.k} "
+        f"`{row['model']}`, current word at layer {row['layers']}: {verdict}: recall@{options.k} "
         f"{row['before_word']:.2f} at the position before the word and {row['whole_word']:.2f} "
         f"over all of its units; difference above shuffled words {_with(row)} "
         f"({row['n_words']} words of {row['n_word_types']} types)."

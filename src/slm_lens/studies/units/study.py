@@ -32,9 +32,10 @@ _CAPTIONS = {
     "density": "A quantity of one model's units: a ratio of sums over clips with its 95 % interval "
     "over clips. Units of pauses belong to no word. The entropy is that of single units (plug-in, "
     "so its interval reaches low): an upper bound, since neighbours tell of each other.",
-    "slopes": "Current or next word of one model at the layer of its peak: slope of recall over "
-    "the share heard and recall of the whole word less that before it, both less the same of "
-    "shuffled words, with 95 % intervals (clips and word types crossed).",
+    "slopes": "Current or next word of one model at the layer of its peak, for each half of the "
+    "word types that of the other half: slope of recall over the share heard and recall of the "
+    "whole word less that before it, both less the same of shuffled words, with 95 % intervals "
+    "(clips and word types crossed).",
     "isolation": "Who reads: the share of a word from which on it is among the k best to its end "
     "(median over words with an example in another clip; empty: less than half ever are).",
     "rates": "One reading at one frame rate: recall of the current word at the layer of the "
