@@ -52,13 +52,14 @@ def token_neighbours(
     mean = torch.stack([rows[p.to(rows.device)].double().sum(0) for p in parts]).sum(0)
     mean = mean / len(candidates)
     targets = _unit(rows, torch.tensor(ids, dtype=torch.int64), mean)
-    word_of = torch.tensor([w for w, word in enumerate(own) for _ in word], dtype=torch.int64)
+    has_token = [w for w, word in enumerate(own) if word]
     kept = torch.full((len(own), n), -torch.inf)
     kept_ids = torch.full((len(own), n), -1)
     for part in parts:
         each = (targets @ _unit(rows, part, mean).T).cpu()
         cosines = torch.full((len(own), len(part)), -torch.inf)
-        cosines.index_reduce_(0, word_of, each, "amax")
+        for w, of_word in zip(has_token, each.split([len(own[w]) for w in has_token]), strict=True):
+            cosines[w] = of_word.amax(0)
         for w, word in enumerate(own):
             cosines[w, torch.isin(part, torch.tensor(word, dtype=torch.int64))] = -torch.inf
         kept = torch.cat([kept, cosines], 1)

@@ -2,9 +2,10 @@
 
 import difflib
 
+from slm_lens.studies.phases.about import STUDY as PHASES
 from slm_lens.studies.study import Study
 
-STUDIES: tuple[Study, ...] = ()
+STUDIES: tuple[Study, ...] = (PHASES,)
 """All studies, in the order of the list."""
 
 

@@ -5,8 +5,13 @@ from types import MappingProxyType
 
 from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.chart import Chart
+from slm_lens.views.studies.phases import phases_figures
 
-_FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType({})
+_FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType(
+    {
+        "phases": phases_figures,
+    }
+)
 """By name of the study: charts by the name of their files, the main one first."""
 
 
