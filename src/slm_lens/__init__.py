@@ -116,7 +116,9 @@ if TYPE_CHECKING:
     from slm_lens.lens.logit_lens import LogitLens
     from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.states import residual_stack
+    from slm_lens.lens.token_neighbours import token_neighbours
     from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
+    from slm_lens.lens.word_errors import ERROR_CLASSES, WordErrors
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.likelihood.joining import Joined, join_segments, join_speech
     from slm_lens.likelihood.score_trials import score_trials
@@ -131,7 +133,9 @@ if TYPE_CHECKING:
     from slm_lens.organism.language import RELATIONS
     from slm_lens.organism.pairs import FactPairs, organism_pairs
     from slm_lens.phases.measure import measure_phases
+    from slm_lens.phases.permuted import PermutedRecall, permuted_recall
     from slm_lens.phases.random_weights import random_weights
+    from slm_lens.phases.recall_excess import recall_excess
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
     from slm_lens.readout.wanted import Readout, TopK
     from slm_lens.report.html_report import report_run
@@ -150,6 +154,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.hubert import HubertKMeans
     from slm_lens.speech.mfcc import MfccKMeans
     from slm_lens.speech.mimi import MimiCodes
+    from slm_lens.speech.phonemes import phoneme_distance, phonemes
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.units import Units, UnitTokenizer, deduplicate
     from slm_lens.studies.exploration import ClipAudio, Exploration
@@ -189,6 +194,9 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
+    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "ERROR_CLASSES": "lens.word_errors",
+    "RELATIONS": "organism.language",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -207,7 +215,6 @@ _MODULE_OF = {
     "Dataset": "corpus.dataset",
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",
-    "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "EngineConfig": "corpus.run_config",
     "Exploration": "studies.exploration",
@@ -242,13 +249,13 @@ _MODULE_OF = {
     "PatchedRuns": "interventions.runs.patched_runs",
     "Patching": "interventions.patching.patching_result",
     "PathEffects": "interventions.attribution.path_patching",
+    "PermutedRecall": "phases.permuted",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "PhasesOptions": "corpus.kind_options",
     "Projection": "interventions.ablation.projection",
     "PromptFormat": "families.prompt",
     "Provenance": "model.provenance",
-    "RELATIONS": "organism.language",
     "Readout": "readout.wanted",
     "ResidualGraph": "interventions.attribution.graph",
     "RunConfig": "corpus.run_config",
@@ -287,6 +294,7 @@ _MODULE_OF = {
     "VocabError": "errors",
     "VocabSpec": "families.vocab_spec",
     "WordAblation": "interventions.ablation.word_ablation",
+    "WordErrors": "lens.word_errors",
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.word_span",
     "ablate_heads": "interventions.heads.head_ablation",
@@ -364,7 +372,10 @@ _MODULE_OF = {
     "patched": "interventions.changing",
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
+    "permuted_recall": "phases.permuted",
     "phases_figure": "views.phases_figure",
+    "phoneme_distance": "speech.phonemes",
+    "phonemes": "speech.phonemes",
     "projected_out": "interventions.ablation.projection",
     "random_directions": "interventions.directions",
     "random_weights": "phases.random_weights",
@@ -379,6 +390,7 @@ _MODULE_OF = {
     "read_utterances": "corpus.folder",
     "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
+    "recall_excess": "phases.recall_excess",
     "report_phases": "report.phase_report",
     "report_run": "report.html_report",
     "report_study": "report.study_page",
@@ -403,6 +415,7 @@ _MODULE_OF = {
     "table_view": "views.table",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
+    "token_neighbours": "lens.token_neighbours",
     "top_tokens": "views.top_tokens",
     "tracing_figure": "views.sweeps_figure",
     "unembedding_hash": "lens.tuned_lens",
@@ -418,6 +431,7 @@ _MODULE_OF = {
 
 __all__ = [
     "ENGLISH_FUNCTION_WORDS",
+    "ERROR_CLASSES",
     "RELATIONS",
     "AlignedWord",
     "Alignment",
@@ -471,6 +485,7 @@ __all__ = [
     "PatchedRuns",
     "Patching",
     "PathEffects",
+    "PermutedRecall",
     "PhaseStudy",
     "Phases",
     "PhasesOptions",
@@ -515,6 +530,7 @@ __all__ = [
     "VocabError",
     "VocabSpec",
     "WordAblation",
+    "WordErrors",
     "WordLens",
     "WordSpan",
     "ablate_heads",
@@ -592,7 +608,10 @@ __all__ = [
     "patched",
     "patching_figure",
     "patching_map",
+    "permuted_recall",
     "phases_figure",
+    "phoneme_distance",
+    "phonemes",
     "projected_out",
     "random_directions",
     "random_weights",
@@ -607,6 +626,7 @@ __all__ = [
     "read_utterances",
     "read_vocab_spec",
     "read_word_lens",
+    "recall_excess",
     "report_phases",
     "report_run",
     "report_study",
@@ -631,6 +651,7 @@ __all__ = [
     "table_view",
     "text_subspace",
     "to_transformer_lens",
+    "token_neighbours",
     "top_tokens",
     "tracing_figure",
     "unembedding_hash",

@@ -134,5 +134,7 @@ def _hits(
     within = np.arange(len(place)) - np.repeat(np.cumsum(n_each) - n_each, n_each)
     found = types[first.reshape(-1)[place] + within] if len(place) else place
     word, layer, _ = np.unravel_index(place, top.shape)
-    word, layer, hit = np.unique(np.stack([word, layer, found]), axis=1)
+    shape = (*top.shape[:2], len(tokens))
+    once = np.unique(np.ravel_multi_index((word, layer, found), shape))
+    word, layer, hit = np.unravel_index(once, shape)
     return word, layer, hit

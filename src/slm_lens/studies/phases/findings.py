@@ -65,14 +65,12 @@ def order_finding(phases: Phases, above: tuple[bool, bool]) -> str:
     difference, back = phases.layer_difference, phases.return_to_speech
     assert difference.layer is not None, "both recalls have a peak"
     low, high = difference.interval
-    known = low is not None and high is not None
-    order = (
-        "the next word peaks after the spoken one"
-        if known and low > 0
-        else "no order of the two peaks can be told"
-        if not known or high >= 0
-        else "the next word peaks before the spoken one"
-    )
+    if low is not None and low > 0:
+        order = "the next word peaks after the spoken one"
+    elif high is not None and high < 0:
+        order = "the next word peaks before the spoken one"
+    else:
+        order = "no order of the two peaks can be told"
     returned = (
         "the mass never returns to speech after that"
         if back.layer is None
@@ -81,7 +79,7 @@ def order_finding(phases: Phases, above: tuple[bool, bool]) -> str:
     return (
         f"{phases.model}: {order}: layer {phases.next_word.layer} less layer "
         f"{phases.current_word.layer} of {phases.n_layers} is {difference.layer}"
-        f"{f' [{low}, {high}]' if known else ''}; {returned}. n = {phases.n_words} and "
+        f"{'' if low is None else f' [{low}, {high}]'}; {returned}. n = {phases.n_words} and "
         f"{phases.n_next_words} words in {phases.n_utterances} utterances; control: both recalls "
         "are above those of shuffled and of permuted words."
     )

@@ -13,7 +13,8 @@ _MOST_WORDS, _MOST_LAYERS = 40, 13
 
 _SCHEMA: dict[str, Any] = {
     "model": pl.String, "utterance": pl.String, "word_index": pl.Int32, "word": pl.String,
-    "layer": pl.Int32, "token": pl.String, "class": pl.String, "probability": pl.Float64, "n_positions": pl.Int32,
+    "layer": pl.Int32, "token": pl.String, "class": pl.String, "probability": pl.Float64,
+    "n_positions": pl.Int32,
 }  # fmt: skip
 
 GRID_CAPTION = (
@@ -87,7 +88,8 @@ def _rows(found: ErrorReading, example: str | None) -> list[dict[str, Any]]:
             "word_index": spoken.word_index[i], "word": spoken.spelled[i], "layer": layer,
             "token": found.errors.written[int(found.tables.tokens[found.tokens[i, layer]])].strip(),
             "class": ERROR_CLASSES[classes[row, layer]],
-            "probability": float(spoken.probability[i, layer]), "n_positions": spoken.n_positions[i],
+            "probability": float(spoken.probability[i, layer]),
+            "n_positions": spoken.n_positions[i],
         }
         for row, i in enumerate(here)
         for layer in range(found.tokens.shape[1])

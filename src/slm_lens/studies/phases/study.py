@@ -1,6 +1,6 @@
 """The study ``phases``: recall of the current and of the next word, modality, errors by kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ def study_phases_across(models: Sequence[HookedSLM], options: PhasesAcrossOption
 
 def compare_phases(
     models: Sequence[HookedSLM],
-    data: dict[str, Sequence[Utterance]],
+    data: Mapping[str, Sequence[Utterance]],
     options: PhasesAcrossOptions,
 ) -> StudyResult:
     """The study on utterances that are already there.

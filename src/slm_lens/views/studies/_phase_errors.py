@@ -15,6 +15,7 @@ _COLOURS = dict(
 )
 _N_ACROSS, _CELL_INCHES, _LETTER_INCHES = 11, 0.17, 0.046
 _MOST_GRIDS = 4
+_THINNEST = 0.005
 
 
 def errors_chart(errors: pl.DataFrame, names: list[str]) -> Chart:
@@ -54,7 +55,8 @@ def _stack(table: pl.DataFrame, column: str, title: str, layers: Axis, share: Ax
         above = np.minimum(below + part, 1.0)
         details = tuple(f"{name}: {p:.3f}" for p in part)
         ink = Ink(_COLOURS[name], weight="thin")
-        lines.append(Line(name, x, above, ink, below, above, 0.75, details=details))
+        edge = np.where(part > _THINNEST, above, np.nan)  # no edge that hides another one
+        lines.append(Line(name, x, edge, ink, below, above, 0.75, details=details))
         below = above
     return Panel(layers, share, title, lines=tuple(lines))
 

@@ -13,19 +13,23 @@ from slm_lens.views.style import Dash, Ink
 
 _KS = (1, 5, 10)
 _RECALLS = (
-    ("current", "max", Ink("current", marker="circle"), "current word (max over positions)"),
-    ("next", "last", Ink("next", marker="square"), "next word (last position)"),
+    ("current", "max", Ink("current", marker="circle"), "current word"),
+    ("next", "last", Ink("next", marker="square"), "next word"),
 )
-_CONTROLS: dict[str, tuple[Dash, bool]] = {  # with a band or not
-    "shuffled": ("dashed", True),
-    "frequency matched": ("dash-dot", False),
-    "random weights": ("dotted", False),
+_CONTROLS: dict[str, tuple[Dash, bool, str]] = {  # with a band or not, and its entry of the key
+    "shuffled": ("dashed", True, "shuffled words"),
+    "frequency matched": ("dash-dot", False, "frequency-matched words"),
+    "random weights": ("dotted", False, "random weights"),
 }
 _MEASURES = {"mass": "softmax mass", "argmax": "top token", "top10": "top ten tokens"}
 _PHASES = {
     "current word": Ink("current", marker="circle"),
     "next word": Ink("next", marker="square"),
     "return to speech": Ink("speech", marker="diamond"),
+}
+_GREY = {
+    "shuffled words, same layer": ("shuffled", Ink("grey", marker="triangle-down")),
+    "permuted words, best layer, 95 %": ("permuted_peak_95", Ink("grey", marker="triangle")),
 }
 _NO_CLAIM = "not above its controls"
 
@@ -73,33 +77,26 @@ def _recall_chart(curves: pl.DataFrame, names: list[str]) -> Chart:
         n = int(_rows(curves, name, measure="text_mass", control="none")["n_words"][0])
         share = Axis(_of(name, n), low=-0.03, high=1.05, ticks=(0.0, 0.5, 1.0))
         panels = [_recall_panel(curves, name, k, depth, share, is_first=i == 0) for k in _KS]
-        mass = [
-            curve(_rows(curves, name, measure=f"{m}_mass", control=c), f"{m} mass, {c}",
-                  Ink(m, dash, None, weight), x="depth", interval=band, entry=f"{m} mass")
-            for m in ("text", "speech")
-            for c, dash, weight, band in (
-                ("none", "solid", "strong", ("low", "high")),
-                ("random weights", "dotted", "thin", None),
-            )
-        ]  # fmt: skip
+        mass = [line for m in ("text", "speech") for line in _share(curves, name, m, "mass")]
         rule = Rule(_rows(curves, name, measure="text_mass", control="none")["chance"][0], "y",
-                    Ink("text", "dotted", None, "thin"))  # fmt: skip
-        title = "modality" if i == 0 else ""
+                    Ink("text", "dashed", None, "thin"))  # fmt: skip
+        title = "softmax mass" if i == 0 else ""
         rows.append((*panels, Panel(depth, share, title, lines=tuple(mass), rules=(rule,))))
     key = {entry: Ink(ink.colour) for _, _, ink, entry in _RECALLS}
-    key |= {f"{m} mass": Ink(m) for m in ("text", "speech")}
-    key |= {f"{c}{' words' if c != 'random weights' else ''}": Ink("grey", dash, None, "thin")
-            for c, (dash, _) in _CONTROLS.items()}  # fmt: skip
-    key["text rows / all rows"] = Ink("text", "dotted", None, "thin")
+    key |= {m: Ink(m) for m in ("text", "speech")}
+    key |= {said: Ink("grey", dash, None, "thin") for dash, _, said in _CONTROLS.values()}
+    key["random ranking"] = Ink("grey", "fine-dotted", None, "thin")
+    key["text rows / all rows"] = Ink("text", "dashed", None, "thin")
     return Chart(
         rows=tuple(rows),
         title="Phases by depth",
-        description="Share of content or selected words whose own token, or that of the next word, "
-        "is among the k highest text tokens, by depth, with 95 % bands and controls; and the "
-        f"softmax mass of text and speech. A row is a model: {', '.join(names)}.",
+        description="Share of words whose own token (logits pooled by maximum over the word's "
+        "positions), or whose next word's token (at the last position), is among the k highest "
+        "text tokens, by depth, with 95 % bands, controls and the level of a random ranking; and "
+        f"the softmax mass of text and speech. A row is a model: {', '.join(names)}.",
         width_inches=PAGE_INCHES,
         height_inches=0.95 + 1.25 * len(names),
-        keys=(Key(key),),
+        keys=(Key(key, n_columns=5),),
     )
 
 
@@ -109,12 +106,12 @@ def _recall_panel(
     lines = []
     for target, pool, ink, entry in _RECALLS:
         keys: dict[str, Any] = {"measure": f"{target}_word_recall", "vocab": "text", "pool": pool}
-        for control, (dash, is_band) in _CONTROLS.items():
+        for control, (dash, is_band, said) in _CONTROLS.items():
             rows = _rows(curves, model, control=control, k=k, **keys)
             thin = Ink(ink.colour, dash, None, "thin")
             band = ("low", "high") if is_band else None
             lines.append(curve(rows, f"{target} word, {control}", thin, x="depth", interval=band,
-                               band=0.12, entry=control))  # fmt: skip
+                               band=0.12, entry=said))  # fmt: skip
         rows = _rows(curves, model, control="none", k=k, **keys)
         lines.append(curve(rows, f"{target} word", Ink(ink.colour), x="depth", band=0.2,
                            entry=entry))  # fmt: skip
@@ -133,8 +130,7 @@ def _models_chart(result: StudyResult, names: list[str]) -> Chart:
     depths, recalls = _phase_parts(result, names), _headline_parts(result, names)
     key = {n: ink for n, ink in _PHASES.items()}
     key |= {_NO_CLAIM: Ink("grey", marker="cross")}
-    key |= {"shuffled words, same layer": Ink("grey", marker="triangle-down"),
-            "permuted words, best layer, 95 %": Ink("grey", marker="triangle")}  # fmt: skip
+    key |= {words: ink for words, (_, ink) in _GREY.items()}
     return Chart(
         rows=(
             (
@@ -145,8 +141,8 @@ def _models_chart(result: StudyResult, names: list[str]) -> Chart:
         ),
         title="Phases across models",
         description="Depth of the current-word peak, the next-word peak and the return to speech, "
-        "and the highest recall@5 in text, with 95 % intervals and controls, of each model. A cross "
-        "is a peak that is not above its controls.",
+        "and the highest recall@5 in text, with 95 % intervals and controls, of each model. A "
+        "cross is a peak that is not above its controls.",
         width_inches=PAGE_INCHES,
         height_inches=1.3 + 0.45 * len(names),
         keys=(Key(key, n_columns=3),),
@@ -178,8 +174,8 @@ def _headline_parts(
     for row in result.frame("headline").filter(vocab="text", k=5).iter_rows(named=True):
         phase = "current word" if row["measure"].startswith("current") else "next word"
         height = -names.index(row["model"]) + (0.15 if phase == "current word" else -0.15)
-        grey = {"shuffled": "triangle-down", "permuted_peak_95": "triangle"}
-        marks += [Mark(row[c], height, Ink("grey", marker=m)) for c, m in grey.items()]
+        for column, ink in _GREY.values():
+            marks.append(Mark(row[column], height, ink))
         marks.append(Mark(row["recall"], height, _PHASES[phase], entry=phase))
         ends = row["low"], row["high"]
         lines += _interval(ends, height, _PHASES[phase], f"{row['model']}, {phase}", phase)
@@ -195,6 +191,20 @@ def _interval(
                  Ink(ink.colour), entry=entry)]  # fmt: skip
 
 
+def _share(curves: pl.DataFrame, model: str, modality: str, measure: str) -> list[Line]:
+    """A modality's preference, and that of random weights."""
+    name = f"{modality}_{measure}"
+    own, random = (
+        _rows(curves, model, measure=name, control=c) for c in ("none", "random weights")
+    )
+    said, thin = f"{modality} {_MEASURES[measure]}", Ink(modality, "dotted", None, "thin")
+    return [
+        curve(random, f"{said}, random weights", thin, x="depth", interval=None,
+              entry="random weights"),
+        curve(own, said, Ink(modality), x="depth", band=0.2, entry=modality),
+    ]  # fmt: skip
+
+
 def _modality_chart(curves: pl.DataFrame, names: list[str]) -> Chart:
     depth, rows = _depth(), []
     for i, name in enumerate(names):
@@ -204,16 +214,9 @@ def _modality_chart(curves: pl.DataFrame, names: list[str]) -> Chart:
         for measure, title in _MEASURES.items():
             lines, rules = [], []
             for modality in ("text", "speech"):
-                own, random = (
-                    _rows(curves, name, measure=f"{modality}_{measure}", control=c)
-                    for c in ("none", "random weights")
-                )
-                thin = Ink(modality, "dotted", None, "thin")
-                lines.append(curve(random, f"{modality}, random weights", thin, x="depth",
-                                   interval=None, entry="random weights"))  # fmt: skip
-                lines.append(curve(own, modality, Ink(modality), x="depth", band=0.2,
-                                   entry=modality))  # fmt: skip
-                rules.append(Rule(own["chance"][0], "y", Ink(modality, "dashed", None, "thin")))
+                lines += _share(curves, name, modality, measure)
+                chance = _rows(curves, name, measure=f"{modality}_{measure}", control="none")
+                rules.append(Rule(chance["chance"][0], "y", Ink(modality, "dashed", None, "thin")))
             panels.append(
                 Panel(depth, share, title if i == 0 else "", lines=tuple(lines), rules=tuple(rules))
             )

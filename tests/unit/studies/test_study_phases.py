@@ -1,0 +1,268 @@
+"""The study ``phases`` finds what was planted, and nothing where nothing is."""
+
+import math
+import sys
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from planted import (
+    N_LAYERS,
+    PREDICTS,
+    RETURNS,
+    TRANSCRIBES,
+    WORDS,
+    planted_clips,
+    planted_model,
+    spoken,
+)
+
+from slm_lens import ERROR_CLASSES, read_study, report_study, study_figures
+from slm_lens.errors import VocabError
+from slm_lens.studies.phases.headline import headline_rows
+from slm_lens.studies.phases.options import PhasesAcrossOptions
+from slm_lens.studies.phases.reading import read_model
+from slm_lens.studies.phases.study import compare_phases, study_phases_across
+
+QUICK = PhasesAcrossOptions(n_draws=10, n_permutations=199, n_shuffles=100, n_bootstrap=200)
+CLIPS = tuple(spoken(c) for c in planted_clips(12))
+N_NEXT = 5 * len(CLIPS)  # the last of six words has none after it
+
+
+def run(models, options=QUICK, clips=CLIPS):
+    return compare_phases(models, {m.provenance.name: clips for m in models}, options)
+
+
+@pytest.fixture(scope="module")
+def models():
+    return [planted_model(), planted_model(planted=False, name="null")]
+
+
+@pytest.fixture(scope="module")
+def found(models):
+    return run(models)
+
+
+def test_the_planted_phases_are_found(found):
+    layers = found.frame("phase_layers").filter(model="planted")
+    at = {row["phase"]: row for row in layers.iter_rows(named=True)}
+    expected = {"current word": TRANSCRIBES, "next word": PREDICTS, "return to speech": RETURNS,
+                "next minus current": PREDICTS - TRANSCRIBES}  # fmt: skip
+    for phase, layer in expected.items():
+        row = at[phase]
+        assert (row["layer"], row["low"], row["high"]) == (layer,) * 3
+        assert row["depth"] == pytest.approx(layer / N_LAYERS)
+    assert at["current word"]["above_controls"] and at["next word"]["above_controls"]
+    assert [at[p]["n_words"] for p in expected] == [72, N_NEXT, 72, 72]
+    heads = found.frame("headline").filter(model="planted")
+    assert heads["recall"].to_list() == [1.0] * 12
+    best = heads.filter(pl.col("k") < 10)  # ten of twelve tokens are easily met elsewhere, too
+    for measure, layer in (("current_word_recall", TRANSCRIBES), ("next_word_recall", PREDICTS)):
+        assert set(best.filter(measure=measure)["layer"]) == {layer}
+    first = heads.row(by_predicate=(pl.col("k") == 1) & (pl.col("vocab") == "text")
+                      & (pl.col("pool") == "max"), named=True)  # fmt: skip
+    assert first["shuffled"] == first["frequency_matched"] == 0  # one token alone is highest
+    assert first["excess_low"] == first["excess_high"] == first["any_layer"] == 1
+    assert first["p"] == pytest.approx(1 / 200)
+    assert (first["n_words"], first["n_types"], first["n_utterances"]) == (72, 12, 12)
+    claims = [f for f in found.findings if f.startswith("planted:")]
+    assert "transcription above its controls" in claims[0]
+    assert "prediction above its controls" in claims[1]
+    assert "the next word peaks after the spoken one: layer 4 less layer 2 of 6 is 2 [2, 2]; from "\
+        "layer 6 on speech has most of the mass" in claims[2]  # fmt: skip
+
+
+def test_the_classes_of_tokens_are_those_that_were_planted(found):
+    errors = found.frame("errors").filter(model="planted")
+    share = {(r["layer"], r["class"]): r for r in errors.iter_rows(named=True)}
+    exact, following = share[TRANSCRIBES, "exact"], share[PREDICTS, "next word"]
+    for row in (exact, following):
+        assert (row["share"], row["low"], row["high"], row["n_words"]) == (1.0, 1.0, 1.0, N_NEXT)
+        assert row["control"] < 0.2 and row["excess_low"] > 0.7
+        assert row["p"] == pytest.approx(1 / 101)
+    assert share[TRANSCRIBES, "exact"]["control"] == 0  # a permuted word is never itself
+    for layer in range(N_LAYERS + 1):
+        for column in ("share", "control"):
+            whole = sum(share[layer, c][column] for c in ERROR_CLASSES)
+            assert whole == pytest.approx(1.0)
+
+
+def test_recall_at_1_is_the_share_of_exact_tokens_when_a_word_is_one_token(found):
+    """Two ways to one number: ranks of targets, and the spelling of the highest token."""
+    for model in ("planted", "null"):
+        curve = found.frame("curves").filter(
+            model=model, measure="current_word_recall", control="none", vocab="text", pool="max",
+            k=1,
+        )  # fmt: skip
+        exact = found.frame("errors").filter(pl.col("class") == "exact", model=model)
+        n_exact = (exact["share"] * N_NEXT).round()
+        n_hits = (curve.sort("layer")["estimate"] * 72).round()
+        # The last word of each clip is in the recall alone.
+        assert ((n_hits - n_exact) >= 0).all() and ((n_hits - n_exact) <= len(CLIPS)).all()
+
+
+def test_the_example_is_what_the_layers_say(found):
+    first = found.frame("example").row(0, named=True)
+    said = CLIPS[0].sequence.words[0].word
+    after = WORDS[(WORDS.index(said) + 1) % len(WORDS)]
+    assert first["word"] == said and first["n_positions"] == 3
+    assert first[f"layer {TRANSCRIBES}"] == f"{said} (exact)"
+    assert first[f"layer {PREDICTS}"] == f"{after} (next word)"
+    grid = found.frame("grid").filter(model="planted", word_index=0, layer=TRANSCRIBES)
+    assert grid["token"].item() == said and grid["class"].item() == "exact"
+
+
+def test_an_example_may_be_named(models, found):
+    named = run(models[:1], replace(QUICK, example="clip 3", n_bootstrap=0))
+    assert set(named.frame("grid")["utterance"]) == {"clip 3"}
+    assert set(found.frame("grid")["utterance"]) == {"clip 0"}
+    with pytest.raises(ValueError, match=r"got example='clip 99', expected the name of a clip"):
+        run(models[:1], replace(QUICK, example="clip 99"))
+
+
+def test_nothing_is_claimed_without_resamples(models):
+    one = run(models[:1], replace(QUICK, n_bootstrap=0))
+    assert "no transcription that is above its controls can be claimed without" in one.findings[0]
+    assert one.frame("headline")["low"].null_count() == 12
+    assert "no order of phases is claimed" in one.findings[2]
+    assert "[" not in "".join(one.findings)  # no interval anywhere
+
+
+@pytest.mark.slow
+def test_untrained_models_are_said_to_do_nothing():
+    """Each condition alone would err: 20 models, of which 5 % may be above by chance.
+
+    Counted apart, on 200 models: the interval over utterances alone excludes 0 for half of them,
+    since a model that knows 12 words hits or misses each of them again and again.
+    """
+    held, interval_alone = {"current": 0, "next": 0}, 0
+    options = replace(QUICK, n_permutations=99, n_bootstrap=100, n_draws=5)
+    for seed in range(20):
+        model = planted_model(planted=False, seed=seed)
+        clips = [spoken(c) for c in planted_clips(8, n_words=4, seed=seed)]
+        _, claims = headline_rows(read_model(model, clips, options), options)
+        for target, claim in claims.items():
+            assert claim is not None
+            held[target] += claim.holds
+            interval_alone += claim.excess[1] > 0
+    assert max(held.values()) <= 3  # P(more than 3 of 20 at 5 %) = 0.016
+    assert interval_alone > 3 * sum(held.values()) + 3
+
+
+@pytest.mark.slow
+def test_letters_stand_for_phonemes_only_if_they_are_asked_for(models, monkeypatch):
+    import ctypes.util
+
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    monkeypatch.setattr(ctypes.util, "find_library", lambda _: None)
+    with pytest.raises(ImportError, match=r"phonemes needs espeak-ng: pip install 'slm-lens\[syn"):
+        run(models[:1])
+    by_letters = run(models[:1], replace(QUICK, sounds="letters", n_bootstrap=0))
+    assert set(by_letters.frame("chance")["alike"]) == {"letters", "unembedding"}
+    assert "(letters within 0.4" in by_letters.findings[-1]
+
+
+def test_chance_is_counted_by_hand(found):
+    """At the planted peak every token is the word, which never counts as one that sounds alike."""
+    from slm_lens import phoneme_distance, phonemes
+
+    chance = found.frame("chance").filter(model="planted", alike="phonemes")
+    assert chance["share"].to_list() == [0.0] * 4
+    assert chance["limit"].to_list() == [0.2, 0.3, 0.4, 0.5]
+    assert chance.filter("used")["limit"].to_list() == [0.4]
+    sounds = phonemes(WORDS)
+    pairs = [(a, b) for a in WORDS for b in WORDS if a != b]
+    for limit, by_chance in chance.select("limit", "chance").iter_rows():
+        near = sum(phoneme_distance(sounds[a], sounds[b]) <= limit for a, b in pairs)
+        # 20 permutations of 12 words: the mean over pairs, give or take.
+        assert by_chance == pytest.approx(near / len(pairs), abs=0.03)
+
+
+def test_the_other_rows_may_make_neighbours(models):
+    by_embedding = run(models[:1], replace(QUICK, neighbours_by="embedding", n_neighbours=2,
+                                           n_bootstrap=0, words="all", n_shuffles=5))  # fmt: skip
+    chance = by_embedding.frame("chance").filter(alike="embedding")
+    assert chance["limit"].to_list() == [1, 2, 5, 10, 20]
+    assert chance.filter("used")["limit"].to_list() == [2]
+    assert chance.filter(limit=20)["chance"].item() == 1.0  # all eleven others
+
+
+def test_the_page_and_the_figures_are_written_for_more_models_than_inks(models, tmp_path):
+    many = run([*models, *(planted_model(planted=False, seed=s, name=f"null {s}")
+                           for s in range(1, 6))],
+               replace(QUICK, n_shuffles=5, n_permutations=5, n_bootstrap=20))  # fmt: skip
+    figures = study_figures(many)
+    assert list(figures) == ["phases", "models", "modality", "errors", "example"]
+    assert len(figures["phases"].rows) == len(figures["errors"].rows) == 7
+    assert len(figures["example"].rows) == 4
+    assert "Not drawn: null 3, null 4, null 5." in figures["example"].description
+    page = report_study(many, tmp_path)
+    text = page.read_text(encoding="utf-8")
+    assert "**phase_layers.**" in text and "**headline.**" not in text  # 84 rows are no reading
+    assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in figures)
+    assert read_study(tmp_path).findings == many.findings
+
+
+def test_figures_show_every_control(found):
+    figures = study_figures(found)
+    lines = {line.name for line in figures["phases"].rows[0][0].lines}
+    for target in ("current", "next"):
+        assert lines >= {f"{target} word, {c}" for c in
+                         ("shuffled", "frequency matched", "random weights")}  # fmt: skip
+    assert [r.at for r in figures["modality"].rows[0][0].rules] == pytest.approx([12 / 50, 36 / 50])
+    words, control = figures["errors"].rows[0]
+    exact = next(line for line in words.lines if line.name == "exact")
+    assert exact.high[TRANSCRIBES] == 1.0
+    assert next(x for x in control.lines if x.name == "exact").high[TRANSCRIBES] == 0.0
+    crossed = [m for m in figures["models"].rows[0][0].marks if m.ink.marker == "cross"]
+    assert len(crossed) == 2 and all(m.y < -0.5 for m in crossed)  # the null model's
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n_draws": 0}, "n_draws=0"),
+        ({"n_permutations": 0}, "n_permutations=0"),
+        ({"n_shuffles": 0}, "n_shuffles=0"),
+        ({"n_neighbours": 0}, "n_neighbours=0"),
+        ({"n_bootstrap": -1}, "n_bootstrap=-1"),
+        ({"n_clips": 1}, "n_clips=1"),
+        ({"most_distant": 1.0}, "most_distant=1.0"),
+    ],
+)
+def test_options_out_of_range_are_refused(wrong, said):
+    with pytest.raises(ValueError, match=rf"got {said}.*, expected at least"):
+        PhasesAcrossOptions(**wrong)
+
+
+def test_a_model_without_text_or_without_written_tokens_is_refused(models, monkeypatch):
+    model = models[0]
+    monkeypatch.setattr(model, "vocab", replace_vocab(model.vocab, labels={}))
+    with pytest.raises(ValueError, match=r"does not know how its text tokens are written, expecte"):
+        run([model])
+
+
+def test_too_few_words_are_refused(models):
+    clips = [spoken(replace(c, words=c.words[:1])) for c in planted_clips(3)]
+    with pytest.raises(ValueError, match=r"0 words of 'planted' count and have a word after them"):
+        run(models[:1], QUICK, clips)
+
+
+def test_a_unit_only_model_is_refused_before_its_clips_are_read(models, monkeypatch):
+    vocab = models[1].vocab
+    unit_only = replace_vocab(vocab, text=(), padding=range(len(WORDS)), labels={})
+    monkeypatch.setattr(models[1], "vocab", unit_only)
+    with pytest.raises(VocabError, match=r"study 'phases': null .*has no text tokens"):
+        study_phases_across([models[1]], QUICK)
+
+
+def replace_vocab(vocab, **changes):
+    from slm_lens.vocab import SpeechTextVocab
+
+    own = ("d_vocab", "text", "streams", "markers", "specials", "padding", "encode_text", "labels")
+    return SpeechTextVocab(**({n: getattr(vocab, n) for n in own} | changes))
+
+
+def test_numbers_of_the_page_are_finite(found):
+    heads = found.frame("headline").select(pl.selectors.float())
+    assert all(v is None or math.isfinite(v) for row in heads.iter_rows() for v in row)
