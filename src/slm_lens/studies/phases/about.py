@@ -22,8 +22,8 @@ STUDY = Study(
     "random weights, all at the same layer; the different words permuted, the same way in all "
     "clips, with the layer chosen anew. A recall is called above its controls if the 95 % "
     "interval of its excess over shuffled words (clips resampled) is above 0 and p among "
-    "permuted words is at most 0.05: on 200 untrained models that know 12 words the first "
-    "condition alone held for XXX, both for YYY. Shares of errors stand "
+    "permuted words is at most 0.05: on 60 untrained models that know 12 words (40 clips) "
+    "the first condition alone held for 40, both for 4. Shares of errors stand "
     "beside those of permuted words.",
     needs="models with a text vocabulary, clips with word times; espeak-ng for phonemes "
     "(pip install 'slm-lens[synth]'), or sounds=letters",
