@@ -37,6 +37,11 @@ class PermutedRecall:
     n_types: int
 
     @property
+    def peak(self) -> int:
+        """Layer of the highest recall; the earliest of ties."""
+        return int(self.recall.argmax())
+
+    @property
     def p_value(self) -> float:
         """Probability of so high a peak among permuted words, the layer chosen anew each time.
 

@@ -17,11 +17,19 @@ from planted import (
     spoken,
 )
 
-from slm_lens import ERROR_CLASSES, StudyTable, read_study, report_study, study_figures
+from slm_lens import (
+    ERROR_CLASSES,
+    StudyTable,
+    measure_phases,
+    read_study,
+    report_study,
+    study_figures,
+    word_lens,
+)
 from slm_lens.errors import VocabError
-from slm_lens.studies.phases.headline import headline_rows
+from slm_lens.studies.phases.headline import Target, claim_of
 from slm_lens.studies.phases.options import PhasesAcrossOptions
-from slm_lens.studies.phases.reading import read_model
+from slm_lens.studies.phases.reading import Reading, read_words
 from slm_lens.studies.phases.study import compare_phases, study_phases_across
 
 QUICK = PhasesAcrossOptions(n_draws=10, n_permutations=199, n_shuffles=100, n_bootstrap=200)
@@ -83,6 +91,12 @@ def test_the_classes_of_tokens_are_those_that_were_planted(found):
         assert row["control"] < 0.2
         assert row["excess_low"] > 0.7
         assert row["p"] == pytest.approx(1 / 101)
+    assert {r["p_highest"] for r in errors.filter(pl.col("class") == "exact").to_dicts()} == {
+        1 / 101
+    }
+    # The planted model makes no errors of a degree at its peak, and none is claimed anywhere.
+    said = next(f for f in found.findings if f.startswith("planted: at layer 2"))
+    assert "none is more frequent than with permuted words" in said
     assert share[TRANSCRIBES, "exact"]["control"] == 0  # a permuted word is never itself
     for layer in range(N_LAYERS + 1):
         for column in ("share", "control"):
@@ -138,13 +152,19 @@ def test_untrained_models_are_said_to_do_nothing():
 
     Resampled utterances alone err: a model that knows 12 words hits each of them always or never.
     """
-    held, interval_alone = {"current": 0, "next": 0}, 0
+    targets: tuple[Target, ...] = ("current", "next")
+    held, interval_alone = dict.fromkeys(targets, 0), 0
     options = replace(QUICK, n_permutations=99, n_bootstrap=100, n_draws=5)
     for seed in range(20):
         model = planted_model(planted=False, seed=seed)
         clips = [spoken(c) for c in planted_clips(4, n_words=12, seed=seed)]
-        _, claims = headline_rows(read_model(model, clips, options), options)
-        for target, claim in claims.items():
+        table = word_lens(
+            model, clips, function_words=frozenset(), policy="whole_word", n_draws=5, seed=seed
+        )
+        phases = measure_phases(table, n_bootstrap=0)
+        read = Reading(model, table, phases, read_words(model, clips, table, options))
+        for target in targets:
+            claim = claim_of(read, options, target)
             assert claim is not None
             held[target] += claim.holds
             interval_alone += claim.excess[1] > 0
@@ -218,23 +238,22 @@ def test_there_may_be_more_models_than_inks(found):
     provenance = {n: found.provenance["planted"] for n in names}
     figures = study_figures(replace(found, tables=tables, provenance=provenance))
     assert len(figures["phases"].rows) == len(figures["errors"].rows) == 7
-    assert len(figures["models"].rows[0][0].y.names or ()) == 7
+    assert len(figures["models"].panels[0].y.names or ()) == 7
     assert len(figures["example"].rows) == 4
     assert "Not drawn: null 3, null 4, null 5." in figures["example"].description
 
 
 def test_figures_show_every_control(found):
     figures = study_figures(found)
-    lines = {line.name for line in figures["phases"].rows[0][0].lines}
+    lines = {line.name for line in figures["phases"].panels[0].lines}
     for target in ("current", "next"):
         assert lines >= {f"{target} word, {c}" for c in
                          ("shuffled", "frequency matched", "random weights")}  # fmt: skip
-    assert [r.at for r in figures["modality"].rows[0][0].rules] == pytest.approx([12 / 50, 36 / 50])
-    words, control = figures["errors"].rows[0]
-    exact = next(line for line in words.lines if line.name == "exact")
-    assert exact.high[TRANSCRIBES] == 1.0
-    assert next(x for x in control.lines if x.name == "exact").high[TRANSCRIBES] == 0.0
-    crossed = [m for m in figures["models"].rows[0][0].marks if m.ink.marker == "cross"]
+    assert [r.at for r in figures["modality"].panels[0].rules] == pytest.approx([12 / 50, 36 / 50])
+    words, control = figures["errors"].panels[:2]
+    assert band_end(words, "exact", TRANSCRIBES) == 1.0
+    assert band_end(control, "exact", TRANSCRIBES) == 0.0
+    crossed = [m for m in figures["models"].panels[0].marks if m.ink.marker == "cross"]
     assert len(crossed) == 2
     assert all(m.y < -0.5 for m in crossed)
 
@@ -275,6 +294,11 @@ def test_a_unit_only_model_is_refused_before_its_clips_are_read(models, monkeypa
     monkeypatch.setattr(models[1], "vocab", unit_only)
     with pytest.raises(VocabError, match=r"study 'phases': the model 'null' .*has no text token"):
         study_phases_across([models[1]], QUICK)
+
+
+def band_end(panel, name, layer):
+    (line,) = (x for x in panel.lines if x.name == name)
+    return line.high[layer]
 
 
 def replace_vocab(vocab, **changes):

@@ -25,7 +25,8 @@ _SCHEMA: dict[str, Any] = {
     "model": pl.String, "layer": pl.Int32, "class": pl.String, "share": pl.Float64,
     "low": pl.Float64, "high": pl.Float64, "control": pl.Float64, "control_low": pl.Float64,
     "control_high": pl.Float64, "excess_low": pl.Float64, "excess_high": pl.Float64,
-    "p": pl.Float64, "n_words": pl.Int64, "n_types": pl.Int64, "n_utterances": pl.Int64,
+    "p": pl.Float64, "p_highest": pl.Float64, "n_words": pl.Int64, "n_types": pl.Int64,
+    "n_utterances": pl.Int64,
 }  # fmt: skip
 
 ERRORS_CAPTION = (
@@ -35,7 +36,9 @@ ERRORS_CAPTION = (
     "Classes are exclusive, in this order: "
     + ", ".join(ERROR_CLASSES)
     + ". p is one-sided, of the "
-    "share among the permuted ones. Words without a following word do not count."
+    "share among the permuted ones; p_highest is that of the highest "
+    "share over all layers, wherever that is among the permuted ones. Words without a following "
+    "word do not count."
 )
 
 
@@ -150,14 +153,16 @@ def error_rows(found: ErrorReading, options: PhasesAcrossOptions) -> list[dict[s
         (low, high), (less, more) = share.interval(), excess.interval()
         control = others[..., c]
         ends = np.quantile(control, (0.025, 0.975), axis=0)
-        p = (1 + (control >= share.estimate - 1e-12).sum(0)) / (1 + len(control))
+        p = _p_values(control, share.estimate)
+        (p_highest,) = _p_values(control.max(1, keepdims=True), share.estimate.max(keepdims=True))
         rows += [
             {
                 "model": found.reading.name, "layer": layer, "class": name,
                 "share": share.estimate[layer], "low": low[layer], "high": high[layer],
                 "control": control[:, layer].mean(), "control_low": ends[0, layer],
                 "control_high": ends[1, layer], "excess_low": less[layer],
-                "excess_high": more[layer], "p": p[layer], "n_words": share.n_words,
+                "excess_high": more[layer], "p": p[layer], "p_highest": p_highest,
+                "n_words": share.n_words,
                 "n_types": len(np.unique(found.words[own])), "n_utterances": n_utterances,
             }
             for layer in range(classes.shape[1])
@@ -217,6 +222,11 @@ def _permuted(
         of_word += one_hot / options.n_shuffles
         shares.append(one_hot.mean(0))
     return np.stack(shares), of_word
+
+
+def _p_values(control: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Share of permutations that come as high, the observed one among them."""
+    return (1 + (control >= share - 1e-12).sum(0)) / (1 + len(control))
 
 
 def _neighbours(

@@ -111,35 +111,44 @@ def modality_finding(rows: pl.DataFrame) -> str:
     )
 
 
-def error_finding(rows: pl.DataFrame, found: ErrorReading) -> str:
-    """What the top tokens are at the current-word peak.
+def error_finding(rows: pl.DataFrame, found: ErrorReading, peak: int) -> str:
+    """What the top tokens are at the current-word peak, and where each error is most frequent.
 
     Args:
-        rows: of the error table, of one model and layer.
+        rows: of the error table, of one model.
         found: classes of that model.
+        peak: the current-word peak.
 
     Returns:
-        A sentence.
+        A few sentences.
     """
-    by_class = {row["class"]: row for row in rows.iter_rows(named=True)}
+    by_class = {row["class"]: row for row in rows.filter(layer=peak).iter_rows(named=True)}
     shares = [
         f"{name} {_share(row, 'share')} (permuted words {row['control']:.3f})"
         for name, row in ((c, by_class[c]) for c in ERROR_CLASSES)
     ]
-    above = [
-        c for c in _GRADED
-        if by_class[c]["p"] <= CLAIM_P / len(_GRADED) and (by_class[c]["excess_low"] or 0) > 0
-    ]  # fmt: skip
+    highest, above = [], []
+    for name in _GRADED:
+        row = (
+            rows.filter(pl.col("class") == name).sort(-pl.col("share"), "layer").row(0, named=True)
+        )
+        highest.append(
+            f"{name} {_share(row, 'share')} at layer {row['layer']} (permuted words "
+            f"{row['control']:.3f}, p = {row['p_highest']:.3f})"
+        )
+        is_rare = row["p_highest"] <= CLAIM_P / len(_GRADED)
+        above += [name] if is_rare and (row["excess_low"] or 0) > 0 else []
     one = by_class["exact"]
     own = found.reading.spoken.tokens(found.reading.model.vocab, "whole_word")
     counted = [found.columns[w] for w in found.words[found.counted]]
-    n_whole = sum(bool(own[w]) for w in counted)
+    n_built = sum(not own[w] for w in counted)
+    whole = f"; {n_built} of them are no token of their own, and at best built up" * bool(n_built)
     return (
         f"{one['model']}: at layer {one['layer']}, the current-word peak, the top text token of a "
-        f"word is: {', '.join(shares)}. Of the errors, {' and '.join(above) or 'none'} "
-        f"{'are' if len(above) > 1 else 'is'} more frequent than with permuted words (p at most "
-        f"{CLAIM_P} / {len(_GRADED)}). {_n(one)}; {n_whole} of the words are a token of their own, "
-        "the others can at best be built up."
+        f"word is: {', '.join(shares)}. Errors at their most frequent over all layers: "
+        f"{', '.join(highest)}; {' and '.join(above) or 'none'} "
+        f"{'are' if len(above) > 1 else 'is'} more frequent than with permuted words at their own "
+        f"best layers (p at most {CLAIM_P} / {len(_GRADED)}). {_n(one)}{whole}."
     )
 
 

@@ -75,17 +75,32 @@ def headline_rows(
         Rows of the table, and what may be claimed of the current and of the next word; None where
         no word counts.
     """
-    rows, claims = [], dict[Target, Claim | None]()
-    for target in POOLS:
-        claims[target] = None
-        for vocab in ("text", "full"):
-            for k in KS:
-                row = _row(reading, options, target, vocab, k)
-                rows += [] if row is None else [row]
-                if row is not None and vocab == "text" and k == CLAIM_K:
-                    excess = row["recall"] - row["shuffled"], row["excess_low"], row["excess_high"]
-                    claims[target] = Claim(excess, row["p"])
-    return rows, claims
+    every = [
+        _row(reading, options, target, vocab, k)
+        for target in POOLS
+        for vocab in ("text", "full")
+        for k in KS
+    ]
+    targets: tuple[Target, ...] = tuple(POOLS)
+    claims = {target: claim_of(reading, options, target) for target in targets}
+    return [row for row in every if row is not None], claims
+
+
+def claim_of(reading: Reading, options: PhasesAcrossOptions, target: Target) -> Claim | None:
+    """What may be claimed of the current or the next word.
+
+    Args:
+        reading: of a model.
+        options: of the study.
+        target: which of both.
+
+    Returns:
+        Excess and p at the peak of recall@5 in text; None with less than two different words.
+    """
+    others = permuted(reading, options, target, "text", CLAIM_K)
+    if others is None:
+        return None
+    return Claim(_excess(reading, options, target, CLAIM_K, others.peak), others.p_value)
 
 
 def headline_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -164,12 +179,16 @@ def _row(
         "n_words": curve["n_words"][layer], "n_types": others.n_types,
         "n_utterances": phases.n_utterances,
     }  # fmt: skip
-    return row | (_excess(reading, options, target, k, layer) if vocab == "text" else {})
+    if vocab == "text":
+        _, low, high = _excess(reading, options, target, k, layer)
+        row |= {"excess_low": low, "excess_high": high}
+    return row
 
 
 def _excess(
     reading: Reading, options: PhasesAcrossOptions, target: Target, k: int, layer: int
-) -> dict[str, float]:
+) -> tuple[float, float, float]:
+    """Excess over shuffled words at a layer, and its interval."""
     curve = recall_excess(
         reading.table,
         target=target,
@@ -180,4 +199,4 @@ def _excess(
         seed=options.seed,
     )
     low, high = curve.interval()
-    return {"excess_low": float(low[layer]), "excess_high": float(high[layer])}
+    return float(curve.estimate[layer]), float(low[layer]), float(high[layer])

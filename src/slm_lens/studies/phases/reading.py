@@ -116,16 +116,42 @@ def read_model(
         n_bootstrap=options.n_bootstrap,
         seed=options.seed,
     )
-    policy = study.words.policy
-    spoken = [u for u in utterances if _spoken(u)]
+    return Reading(
+        model, study.words, study.phases, read_words(model, utterances, study.words, options)
+    )
+
+
+def read_words(
+    model: HookedSLM,
+    utterances: Sequence[Utterance],
+    table: WordLens,
+    options: PhasesAcrossOptions,
+) -> SpokenWords:
+    """The highest tokens at every spoken word.
+
+    Args:
+        model: the model.
+        utterances: what it hears.
+        table: its word table, which is read by the same policy and forward pass.
+        options: of the study.
+
+    Returns:
+        Words in the order of the table.
+    """
     grids = [
         lens_grid(
-            model, u, policy=policy, k=max(KS), positions=False, n_follow=0,
-            forward=study.words.provenance.forward or "auto",
+            model,
+            u,
+            policy=table.policy,
+            k=max(KS),
+            positions=False,
+            n_follow=0,
+            forward=table.provenance.forward,
         )
-        for u in spoken
-    ]  # fmt: skip
-    return Reading(model, study.words, study.phases, _words(grids, options))
+        for u in utterances
+        if _spoken(u)
+    ]
+    return _words(grids, options)
 
 
 def _spoken(utterance: Utterance) -> bool:

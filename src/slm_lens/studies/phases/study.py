@@ -166,12 +166,11 @@ def _findings(part: _Part, tables: dict[str, StudyTable]) -> list[str]:
         if claim is not None:
             found.append(recall_finding(row, claim, part.reading.phases.n_layers))
     of_model = pl.col("model") == name
-    at_peak = tables["errors"].frame.filter(of_model, layer=part.peak)
     return [
         *found,
         order_finding(part.reading.phases, part.above),
         modality_finding(tables["modality"].frame.filter(of_model)),
-        error_finding(at_peak, part.errors),
+        error_finding(tables["errors"].frame.filter(of_model), part.errors, part.peak),
         chance_finding(tables["chance"].frame.filter(of_model)),
     ]
 
