@@ -81,8 +81,7 @@ def headline_rows(
         for vocab in ("text", "full")
         for k in KS
     ]
-    targets: tuple[Target, ...] = tuple(POOLS)
-    claims = {target: claim_of(reading, options, target) for target in targets}
+    claims: dict[Target, Claim | None] = {t: claim_of(reading, options, t) for t in POOLS}
     return [row for row in every if row is not None], claims
 
 
