@@ -150,7 +150,9 @@ if TYPE_CHECKING:
     from slm_lens.lens.middle_layers import middle_divergence
     from slm_lens.lens.pooled_states import pool_over_time
     from slm_lens.lens.states import residual_stack
+    from slm_lens.lens.token_neighbours import token_neighbours
     from slm_lens.lens.tuned_lens import TunedLens, load_tuned_lens, unembedding_hash
+    from slm_lens.lens.word_errors import ERROR_CLASSES, WordErrors
     from slm_lens.lens.word_lens import WordLens, read_word_lens, word_lens
     from slm_lens.likelihood.joining import Joined, join_segments, join_speech
     from slm_lens.likelihood.score_trials import score_trials
@@ -168,7 +170,9 @@ if TYPE_CHECKING:
     from slm_lens.organism.pairs import FactPairs, organism_pairs
     from slm_lens.phases.crossed_bootstrap import crossed_interval
     from slm_lens.phases.measure import measure_phases
+    from slm_lens.phases.permuted import PermutedRecall, permuted_recall
     from slm_lens.phases.random_weights import random_weights
+    from slm_lens.phases.recall_excess import recall_excess
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
     from slm_lens.readout.wanted import Readout, TopK
     from slm_lens.report.html_report import report_run
@@ -187,6 +191,7 @@ if TYPE_CHECKING:
     from slm_lens.speech.hubert import HubertKMeans
     from slm_lens.speech.mfcc import MfccKMeans
     from slm_lens.speech.mimi import MimiCodes
+    from slm_lens.speech.phonemes import phoneme_distance, phonemes
     from slm_lens.speech.unit_density import UnitDensity, entropy_bits, unit_density
     from slm_lens.speech.unit_tokenizers import load_unit_tokenizer
     from slm_lens.speech.unit_words import unit_histograms, word_type_hits
@@ -261,6 +266,7 @@ _MODULE_OF = {
     "DirectAttribution": "interventions.attribution.direct_result",
     "DoseResponse": "interventions.steering.dose_response",
     "ENGLISH_FUNCTION_WORDS": "sequence.function_words",
+    "ERROR_CLASSES": "lens.word_errors",
     "EdgeAttribution": "interventions.attribution.edge_result",
     "EngineConfig": "corpus.run_config",
     "Exploration": "studies.exploration",
@@ -301,6 +307,7 @@ _MODULE_OF = {
     "PatchedRuns": "interventions.runs.patched_runs",
     "Patching": "interventions.patching.patching_result",
     "PathEffects": "interventions.attribution.path_patching",
+    "PermutedRecall": "phases.permuted",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "PhasesOptions": "corpus.kind_options",
@@ -354,6 +361,7 @@ _MODULE_OF = {
     "VocabSpec": "families.vocab_spec",
     "WordAblation": "interventions.ablation.word_ablation",
     "WordActivations": "features.words",
+    "WordErrors": "lens.word_errors",
     "WordLens": "lens.word_lens",
     "WordSpan": "sequence.word_span",
     "ablate_heads": "interventions.heads.head_ablation",
@@ -453,7 +461,10 @@ _MODULE_OF = {
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
     "pearson": "studies.correlations",
+    "permuted_recall": "phases.permuted",
     "phases_figure": "views.phases_figure",
+    "phoneme_distance": "speech.phonemes",
+    "phonemes": "speech.phonemes",
     "point_biserial": "studies.correlations",
     "pool_over_time": "lens.pooled_states",
     "position_states": "features.states",
@@ -473,6 +484,7 @@ _MODULE_OF = {
     "read_utterances": "corpus.folder",
     "read_vocab_spec": "families.vocab_spec",
     "read_word_lens": "lens.word_lens",
+    "recall_excess": "phases.recall_excess",
     "reconstruction_errors": "features.measures",
     "report_phases": "report.phase_report",
     "report_run": "report.html_report",
@@ -505,6 +517,7 @@ _MODULE_OF = {
     "table_view": "views.table",
     "text_subspace": "interventions.directions",
     "to_transformer_lens": "lens.jacobian",
+    "token_neighbours": "lens.token_neighbours",
     "top_tokens": "views.top_tokens",
     "tracing_figure": "views.sweeps_figure",
     "train_sae": "features.train",
@@ -526,6 +539,7 @@ _MODULE_OF = {
 
 __all__ = [
     "ENGLISH_FUNCTION_WORDS",
+    "ERROR_CLASSES",
     "RELATIONS",
     "AlignedWord",
     "Alignment",
@@ -589,6 +603,7 @@ __all__ = [
     "PatchedRuns",
     "Patching",
     "PathEffects",
+    "PermutedRecall",
     "PhaseStudy",
     "Phases",
     "PhasesOptions",
@@ -641,6 +656,7 @@ __all__ = [
     "VocabSpec",
     "WordAblation",
     "WordActivations",
+    "WordErrors",
     "WordLens",
     "WordSpan",
     "ablate_heads",
@@ -740,7 +756,10 @@ __all__ = [
     "patching_figure",
     "patching_map",
     "pearson",
+    "permuted_recall",
     "phases_figure",
+    "phoneme_distance",
+    "phonemes",
     "point_biserial",
     "pool_over_time",
     "position_states",
@@ -760,6 +779,7 @@ __all__ = [
     "read_utterances",
     "read_vocab_spec",
     "read_word_lens",
+    "recall_excess",
     "reconstruction_errors",
     "report_phases",
     "report_run",
@@ -792,6 +812,7 @@ __all__ = [
     "table_view",
     "text_subspace",
     "to_transformer_lens",
+    "token_neighbours",
     "top_tokens",
     "tracing_figure",
     "train_sae",

@@ -10,15 +10,8 @@ The library comes from the ``espeakng-loader`` package (``pip install 'slm-lens[
 that is missing, from a system-wide espeak-ng.
 """
 
-import _ctypes
 import ctypes
-import ctypes.util
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -26,16 +19,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from slm_lens.errors import AlignmentError
+from slm_lens.speech._espeak import choose_voice, started
 from slm_lens.speech.alignment import AlignedWord, Alignment
 
-_SYNCHRONOUS, _PHONEME_EVENTS, _DONT_EXIT = 2, 1, 0x8000
 _CHARS_UTF8, _POSITION_CHARACTER = 1, 1
 _EVENT_END_OF_LIST, _EVENT_WORD, _EVENT_PHONEME = 0, 1, 7
 _RATE, _PITCH, _RANGE = 1, 3, 4
-_NOISE_SEED = 1
-
-_ONE_VOICE = threading.Lock()
-"""espeak-ng has one state for the whole process, and ctypes lets other threads run meanwhile."""
 
 
 class _Event(ctypes.Structure):
@@ -98,7 +87,7 @@ class EspeakSynthesizer:
     """
 
     def __init__(self) -> None:
-        with _started() as (_, rate_hz):
+        with started("Speaking") as (_, rate_hz):
             self.sample_rate_hz: int = rate_hz
 
     def speak(self, text: str, voice: Voice) -> SpokenText:
@@ -117,7 +106,7 @@ class EspeakSynthesizer:
             AlignmentError: espeak-ng's events do not cover the words of the text.
         """  # noqa: DOC502 (some raised by the helpers)
         words = _words_with_positions(text)
-        with _started() as (library, rate_hz):
+        with started("Speaking") as (library, rate_hz):
             _set_voice(library, voice)
             samples, events = _synthesize(library, text)
         alignment = _align(words, events, samples.size, rate_hz)
@@ -125,50 +114,8 @@ class EspeakSynthesizer:
         return SpokenText(waveform, rate_hz, alignment)
 
 
-@contextmanager
-def _started() -> Iterator[tuple[ctypes.CDLL, int]]:
-    """The library freshly loaded, and its sample rate.
-
-    Its oscillators and its noise go on from one text to the next, even after espeak_Terminate, and
-    the noise starts from the clock; so it is loaded again (4 ms) and seeded for each text.
-
-    Raises:
-        ImportError: it did not start.
-    """
-    with _ONE_VOICE:
-        library, data_path = _find_library()
-        try:
-            rate_hz = library.espeak_Initialize(
-                _SYNCHRONOUS, 0, data_path, _PHONEME_EVENTS | _DONT_EXIT
-            )
-            if rate_hz <= 0:
-                raise ImportError(
-                    f"espeak-ng was found but did not start (espeak_Initialize gave {rate_hz}, "
-                    f"expected a sample rate; data folder {data_path!r}). Reinstall it: "
-                    "pip install 'slm-lens[synth]'"
-                )
-            library.espeak_ng_SetRandSeed(ctypes.c_long(_NOISE_SEED))
-            yield library, rate_hz
-        finally:
-            library.espeak_Terminate()
-            # ctypes has no public way to close a library.
-            close = _ctypes.FreeLibrary if sys.platform == "win32" else _ctypes.dlclose
-            close(library._handle)
-
-
 def _set_voice(library: ctypes.CDLL, voice: Voice) -> None:
-    # espeak-ng speaks in the plain voice when it lacks the variant.
-    library.espeak_Info.restype = ctypes.c_char_p
-    data_path = ctypes.c_char_p()
-    library.espeak_Info(ctypes.byref(data_path))
-    variants = Path((data_path.value or b"").decode()) / "voices" / "!v"
-    _, plus, variant = voice.name.partition("+")
-    known = not plus or (variant and (variants / variant).is_file())
-    if not known or library.espeak_SetVoiceByName(voice.name.encode()) != 0:
-        raise ValueError(
-            f"speak: espeak-ng does not know the voice {voice.name!r}; expected a language "
-            "with an optional variant, such as 'en-us' or 'en+f3'."
-        )
+    choose_voice(library, voice.name, "speak")
     for parameter, value in (
         (_RATE, voice.rate_wpm), (_PITCH, voice.pitch), (_RANGE, voice.pitch_range),
     ):  # fmt: skip
@@ -198,27 +145,6 @@ def _synthesize(
     raw = text.encode()
     library.espeak_Synth(raw, len(raw) + 1, 0, _POSITION_CHARACTER, 0, _CHARS_UTF8, None, None)
     return np.concatenate(chunks), kept
-
-
-def _find_library() -> tuple[ctypes.CDLL, bytes | None]:
-    try:
-        import espeakng_loader
-    except ImportError:
-        found = ctypes.util.find_library("espeak-ng")
-        if found is None:
-            raise ImportError(
-                "Speaking needs espeak-ng: pip install 'slm-lens[synth]', or install espeak-ng "
-                "with the system's package manager."
-            ) from None
-        library = ctypes.CDLL(found)
-        if not hasattr(library, "espeak_ng_SetRandSeed"):
-            raise ImportError(
-                f"The espeak-ng of this system ({found}) is older than 1.52, expected one whose "
-                "noise can be seeded: pip install 'slm-lens[synth]'"
-            ) from None
-        return library, None
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    return library, espeakng_loader.get_data_path().encode()
 
 
 def _words_with_positions(text: str) -> list[tuple[str, int]]:

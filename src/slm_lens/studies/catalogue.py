@@ -6,10 +6,12 @@ from slm_lens.studies.features.about import STUDY as FEATURES
 from slm_lens.studies.geometry.about import STUDY as GEOMETRY
 from slm_lens.studies.grid.about import STUDY as GRID
 from slm_lens.studies.knowledge.about import STUDY as KNOWLEDGE
+from slm_lens.studies.phases.about import STUDY as PHASES
 from slm_lens.studies.study import Study
 from slm_lens.studies.units.about import STUDY as UNITS
 
 STUDIES: tuple[Study, ...] = (
+    PHASES,
     GRID,
     KNOWLEDGE,
     GEOMETRY,

@@ -9,10 +9,12 @@ from slm_lens.views.studies.features import features_figures
 from slm_lens.views.studies.geometry import geometry_figures
 from slm_lens.views.studies.grid import grid_figures
 from slm_lens.views.studies.knowledge import knowledge_figures
+from slm_lens.views.studies.phases import phases_figures
 from slm_lens.views.studies.units import units_figures
 
 _FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType(
     {
+        "phases": phases_figures,
         "grid": grid_figures,
         "knowledge": knowledge_figures,
         "geometry": geometry_figures,
