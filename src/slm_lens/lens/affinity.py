@@ -82,13 +82,8 @@ def affinity(
         )
     sets = target_sets(targets)
     n_positions, n_sets, n_tokens = sets.shape
-    read = lens.readout(
-        list(states),
-        "log_prob",
-        "mass",
-        targets=sets.view(n_positions, n_sets * n_tokens),
-        within=within,
-    )
+    of_layers = sets.view(1, n_positions, n_sets * n_tokens).expand(len(states), -1, -1)
+    read = lens.readout(states, "log_prob", "mass", targets=of_layers, within=within)
     given = (sets >= 0).view(1, n_positions, n_sets, n_tokens)
     found = {}
     for name, log_prob in read.log_prob.items():

@@ -2,9 +2,10 @@
 
 import difflib
 
+from slm_lens.studies.streams.about import STUDY as STREAMS
 from slm_lens.studies.study import Study
 
-STUDIES: tuple[Study, ...] = ()
+STUDIES: tuple[Study, ...] = (STREAMS,)
 """All studies, in the order of the list."""
 
 

@@ -30,8 +30,8 @@ class StreamsOptions:
             generates.
         steered_positions: positions that are steered from the switch on (the source: 3).
         alphas: strengths of the vector.
-        layers: blocks behind which it is added; None for all.
-        n_random: random vectors of the same norm.
+        layers: layers at which it is added, as in `residual_stack`, from 1 on; None for all.
+        n_random: random vectors of the same norm; their opposites count as well.
         min_gap: least cost of an interruption, in nats, that a recovery is divided by.
         n_bootstrap: resamples; 0 for no intervals.
         seed: of draws and resamples.
@@ -55,7 +55,7 @@ class StreamsOptions:
     steered_positions: int = 3
     alphas: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     layers: tuple[int, ...] | None = None
-    n_random: int = 3
+    n_random: int = 2
     min_gap: float = 0.1
     n_bootstrap: int = 1000
     seed: int = 0

@@ -26,7 +26,7 @@ from torch import Tensor
 from slm_lens.lens.affinity import affinity
 from slm_lens.lens.logit_lens import LogitLens
 from slm_lens.lens.states import residual_stack
-from slm_lens.lens.targets import TargetPlan
+from slm_lens.lens.targets import TargetPlan, WordTargets
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.sequence.function_words import ENGLISH_FUNCTION_WORDS, word_type
 from slm_lens.sequence.sequence import SpeechTextSequence
@@ -133,7 +133,7 @@ def read_streams(
     positions = tuple(range(-options.n_before, options.horizon + 1))
     pieces: dict[Key, list[np.ndarray]] = {}
     control_pieces: dict[Key, list[np.ndarray]] = {}
-    for number, stack in _stacks(model, clips, switches):
+    for number, stack in _stacks(model, clips, switches, options.horizon):
         for condition in CONDITIONS:
             read = _read(lens, plan, number, condition, stack[condition], positions)
             for (stream, within), (value, control) in read.items():
@@ -154,7 +154,7 @@ def read_streams(
 
 
 def _stacks(
-    model: HookedSLM, clips: Sequence[Clip], switches: Sequence[Switch]
+    model: HookedSLM, clips: Sequence[Clip], switches: Sequence[Switch], horizon: int
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "layer pos d_model"]]]]:
     """States of both runs of each switch; those of a clip are computed once."""
     of_clip = -1
@@ -163,7 +163,8 @@ def _stacks(
         if switch.clip != of_clip:
             of_clip = switch.clip
             spoken = residual_stack(model, clips[of_clip].spoken.tokens[None])[:, 0]
-        interrupted = residual_stack(model, switch.interrupted.tokens[None])[:, 0]
+        read = switch.interrupted.tokens[: switch.at + horizon + 1]
+        interrupted = residual_stack(model, read[None])[:, 0]
         yield number, {INTERRUPTED: interrupted, UNINTERRUPTED: spoken}
 
 
@@ -193,6 +194,7 @@ class _Targets:
         options: StreamsOptions,
     ) -> None:
         self._clips, self._switches, self._n = clips, switches, options.n_draws
+        self._words: dict[tuple[int, int], WordTargets] = {}
         self._rng = np.random.default_rng([options.seed, 1])
         self._plan = TargetPlan(
             model.vocab,
@@ -220,8 +222,7 @@ class _Targets:
         if current < 0:
             word_sets: list[TokenSet] = [()] * (2 + 2 * self._n)
         else:
-            words = self._clips[switch.clip].spoken.words
-            target = self._plan.word(switch.clip, words, current)
+            target = self._word(switch.clip, current)
             word_sets = [target.current, target.following]
             word_sets += self._draws(target.shuffled_current, switch)
             word_sets += self._draws(target.shuffled_next if target.following else (), switch)
@@ -231,9 +232,14 @@ class _Targets:
     def plan_draws(self, number: int) -> list[TokenSet]:
         """Control words of the old plan: those of the first word that is heard."""
         switch = self._switches[number]
-        words = self._clips[switch.clip].spoken.words
-        target = self._plan.word(switch.clip, words, switch.word)
+        target = self._word(switch.clip, switch.word)
         return self._draws(target.shuffled_current, switch)
+
+    def _word(self, clip: int, index: int) -> WordTargets:
+        if (clip, index) not in self._words:
+            words = self._clips[clip].spoken.words
+            self._words[clip, index] = self._plan.word(clip, words, index)
+        return self._words[clip, index]
 
     def _draws(self, sets: Sequence[TokenSet], switch: Switch) -> list[TokenSet]:
         """As many as wanted; those that would be the old plan are empty, and do not count."""
@@ -264,7 +270,7 @@ def _read(
     """Value and control of each stream and subset, ``[layer, position]``."""
     sequence, at = targets.run(number, condition)
     there = [r for r in relative if 0 <= at + r < len(sequence)]
-    states = stack[:, [at + r for r in there]]
+    states = stack[:, [at + r for r in there]]  # the run was read as far as that
     own = lens.readout(states[-1], "top_k", within=["full"], k=1).top_k["full"].ids[:, 0].tolist()
     of_plan, n = targets.plan_draws(number), len(targets.plan_draws(number))
     sets = [
