@@ -97,6 +97,10 @@ if TYPE_CHECKING:
     from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
     from slm_lens.interventions.site import Site, sites
     from slm_lens.interventions.steering.dose_response import DoseResponse, dose_response
+    from slm_lens.interventions.steering.perception_vector import (
+        PerceptionVector,
+        perception_vector,
+    )
     from slm_lens.interventions.steering.steered import Steering, linear_decay, steered
     from slm_lens.interventions.steering.steered_generation import (
         SteeredGeneration,
@@ -105,6 +109,7 @@ if TYPE_CHECKING:
     from slm_lens.interventions.tracing.causal_trace import causal_trace
     from slm_lens.interventions.tracing.traced_subjects import subject_noise, subject_runs
     from slm_lens.interventions.tracing.tracing_result import Tracing
+    from slm_lens.lens.affinity import Affinity, affinity, lag
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
     from slm_lens.lens.fit_settings import FitSettings
@@ -130,6 +135,7 @@ if TYPE_CHECKING:
     from slm_lens.model.provenance import Provenance
     from slm_lens.organism.language import RELATIONS
     from slm_lens.organism.pairs import FactPairs, organism_pairs
+    from slm_lens.phases.crossed_bootstrap import crossed_interval
     from slm_lens.phases.measure import measure_phases
     from slm_lens.phases.random_weights import random_weights
     from slm_lens.phases.result import LayerEstimate, Phases, read_phases
@@ -189,6 +195,7 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
+    "Affinity": "lens.affinity",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -242,6 +249,7 @@ _MODULE_OF = {
     "PatchedRuns": "interventions.runs.patched_runs",
     "Patching": "interventions.patching.patching_result",
     "PathEffects": "interventions.attribution.path_patching",
+    "PerceptionVector": "interventions.steering.perception_vector",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
     "PhasesOptions": "corpus.kind_options",
@@ -294,6 +302,7 @@ _MODULE_OF = {
     "ablated": "interventions.ablation.projection",
     "ablated_tokens": "views.coloured_tokens",
     "activations": "views.activations",
+    "affinity": "lens.affinity",
     "answer_and_foil": "interventions.pairs.answers",
     "answer_probability": "interventions.metrics",
     "answer_rank": "interventions.metrics",
@@ -311,6 +320,7 @@ _MODULE_OF = {
     "contrast": "interventions.directions",
     "convert_checkpoint": "model.convert",
     "convert_kmeans": "speech.convert",
+    "crossed_interval": "phases.crossed_bootstrap",
     "deduplicate": "speech.units",
     "describe_model": "model.describe",
     "divergence": "interventions.metrics",
@@ -331,6 +341,7 @@ _MODULE_OF = {
     "jacobian_lens": "lens.jacobian",
     "join_segments": "likelihood.joining",
     "join_speech": "likelihood.joining",
+    "lag": "lens.affinity",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
     "lens_grid": "lens.lens_grid",
@@ -364,6 +375,7 @@ _MODULE_OF = {
     "patched": "interventions.changing",
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
+    "perception_vector": "interventions.steering.perception_vector",
     "phases_figure": "views.phases_figure",
     "projected_out": "interventions.ablation.projection",
     "random_directions": "interventions.directions",
@@ -419,6 +431,7 @@ _MODULE_OF = {
 __all__ = [
     "ENGLISH_FUNCTION_WORDS",
     "RELATIONS",
+    "Affinity",
     "AlignedWord",
     "Alignment",
     "AlignmentError",
@@ -471,6 +484,7 @@ __all__ = [
     "PatchedRuns",
     "Patching",
     "PathEffects",
+    "PerceptionVector",
     "PhaseStudy",
     "Phases",
     "PhasesOptions",
@@ -522,6 +536,7 @@ __all__ = [
     "ablated",
     "ablated_tokens",
     "activations",
+    "affinity",
     "answer_and_foil",
     "answer_probability",
     "answer_rank",
@@ -539,6 +554,7 @@ __all__ = [
     "contrast",
     "convert_checkpoint",
     "convert_kmeans",
+    "crossed_interval",
     "deduplicate",
     "describe_model",
     "divergence",
@@ -559,6 +575,7 @@ __all__ = [
     "jacobian_lens",
     "join_segments",
     "join_speech",
+    "lag",
     "lens_divergence",
     "lens_figure",
     "lens_grid",
@@ -592,6 +609,7 @@ __all__ = [
     "patched",
     "patching_figure",
     "patching_map",
+    "perception_vector",
     "phases_figure",
     "projected_out",
     "random_directions",

@@ -74,7 +74,7 @@ def affinity(
 
     Source:
         Chang et al. 2026, arXiv:2606.11386, Eqs. 4 and 5.
-    """  # noqa: DOC502 (some raised by target_sets and the lens)
+    """
     if len(targets) != states.shape[1]:
         raise ValueError(
             f"affinity: got targets of {len(targets)} positions and states of {states.shape[1]}, "
@@ -127,7 +127,9 @@ def lag(
     known = ~(np.isnan(perception) | np.isnan(generation))
     behind = known & ~(perception > generation)
     holds = known.copy()
-    for step in range(hold):  # not behind at this position, nor at the next ones that are known
+    for step in range(
+        min(hold, known.shape[1])
+    ):  # not behind at this position, nor at the next ones that are known
         holds[:, : holds.shape[1] - step] &= ~behind[:, step:]
     first = np.where(holds.any(1), holds.argmax(1), NEVER).astype(np.float64)
     return np.where(known.any(1), first, np.nan)

@@ -5,8 +5,11 @@ from types import MappingProxyType
 
 from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.chart import Chart
+from slm_lens.views.studies.streams import streams_figures
 
-_FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType({})
+_FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType(
+    {"streams": streams_figures}
+)
 """By name of the study: charts by the name of their files, the main one first."""
 
 

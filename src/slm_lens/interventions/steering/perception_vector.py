@@ -37,8 +37,8 @@ class PerceptionVector:
 def perception_vector(
     model: LensModel,
     sequences: Sequence[SpeechTextSequence],
-    perception: Sequence[Float[Tensor, " pos"]],
-    generation: Sequence[Float[Tensor, " pos"]],
+    perception: Sequence[Float[Tensor, " _pos"]],
+    generation: Sequence[Float[Tensor, " _pos"]],
     *,
     theta_perception: float,
     theta_generation: float,

@@ -2,8 +2,8 @@
 
 | metric | in the interrupted run | higher means |
 |---|---|---|
-| ``next word`` | log-probability of the word after the first one that is heard, at ``<text>`` | heard |
-| ``word again`` | log-probability of the heard word where it is next said, written | remembered |
+| ``next word`` | log-probability, at ``<text>``, of the word after the one that was heard | heard |
+| ``word again`` | log-probability of the heard word where it is next written | remembered |
 | ``next unit`` | mean log-probability of the units of the heard word | sounds expected |
 
 Each has its counterpart in a run with the same tokens to predict, in which the words before the

@@ -106,7 +106,7 @@ def steer(
     numbers = np.array(steered.numbers)
     half = clip[numbers] % 2
     at = steered_layers(int(model.cfg.n_layers), options)
-    own = torch.stack([vectors[h].vector.vectors[at] for h in half.tolist()])
+    own = torch.stack([vectors[h].vector.vectors[list(at)] for h in half.tolist()])
     response = dose_response(
         model,
         steered.runs,

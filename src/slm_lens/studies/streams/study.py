@@ -24,7 +24,12 @@ from slm_lens.studies.streams.switches import (
     find_switches,
     read_clip,
 )
-from slm_lens.studies.streams.tables import affinity_table, first_word_table, inertia_table
+from slm_lens.studies.streams.tables import (
+    affinity_table,
+    band_table,
+    first_word_table,
+    inertia_table,
+)
 from slm_lens.studies.study_result import StudyResult, StudyTable
 
 _CAPTIONS = {
@@ -44,8 +49,10 @@ _CAPTIONS = {
     "vectors": "A row is a perception vector at a layer: how its states were sorted (thresholds, "
     "positions above them, share of speech among them), its length, and its cosine with the vector "
     "of the other half.",
-    "affinity": "A row is a condition, a stream, a subset of the vocabulary, a layer and a position "
-    "relative to the switch: mean affinity with its 95 % interval over clips, and its control.",
+    "band": "As affinity, mean over the layers of the band.",
+    "affinity": "A row is a condition, a stream, a subset of the vocabulary, a layer and a "
+    "position relative to the switch: mean affinity with its 95 % interval over clips, and its "
+    "control.",
     "steering": "A row is a metric, a set of switches, a direction, a layer and a strength: mean "
     "effect in nats and recovery, with 95 % intervals over clips.",
 }
@@ -61,8 +68,8 @@ def study_streams(models: Sequence[HookedSLM], options: StreamsOptions) -> Study
         options: what is read, and how it is counted.
 
     Returns:
-        Tables ``first_word``, ``inertia_in_band``, ``chosen``, ``vectors``, ``affinity``,
-        ``inertia`` and ``steering``.
+        Tables ``first_word``, ``inertia_in_band``, ``chosen``, ``vectors``, ``band``,
+        ``affinity``, ``inertia`` and ``steering``.
 
     Raises:
         VocabError: a model has no text.
@@ -140,7 +147,7 @@ def _of_model(
     steered_layers(int(model.cfg.n_layers), options)  # before anything is computed
     clips, switches = _read(model, named, options)
     streams = read_streams(model, clips, switches, options)
-    vectors = _vectors(model, clips, switches, fit_named, options)
+    vectors = _vectors(model, switches, fit_named, options)
     clip = np.array([s.clip for s in switches])
     outcomes = [
         outcome
@@ -153,6 +160,7 @@ def _of_model(
         "inertia": inertia_table(name, streams, options),
         "chosen": chosen,
         "vectors": _vector_table(name, vectors),
+        "band": band_table(name, streams, options),
         "affinity": affinity_table(name, streams, options),
         "steering": steering,
     }
@@ -168,7 +176,6 @@ def _read(
 
 def _vectors(
     model: HookedSLM,
-    clips: Sequence[Clip],
     switches: Sequence[Switch],
     fit_named: Sequence[NamedClip],
     options: StreamsOptions,

@@ -1,6 +1,7 @@
 """Affinities around the switch, in the first word that is heard, and lags, with intervals."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,25 @@ def affinity_table(model: str, streams: Streams, options: StreamsOptions) -> pl.
     return pl.concat(parts)
 
 
+def band_table(model: str, streams: Streams, options: StreamsOptions) -> pl.DataFrame:
+    """Mean affinity over the band by condition, stream, subset and position.
+
+    Args:
+        model: its name.
+        streams: what was read.
+        options: of the study.
+
+    Returns:
+        One row for each, with its interval over clips.
+    """
+    averaged = replace(
+        streams,
+        values={k: streams.in_band(v)[:, None] for k, v in streams.values.items()},
+        controls={k: streams.in_band(v)[:, None] for k, v in streams.controls.items()},
+    )
+    return affinity_table(model, averaged, options).drop("layer")
+
+
 def _means(
     values: Float[np.ndarray, "switch layer pos"], clip: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +106,8 @@ def _means(
         found[0, :, position] = curve.estimate
         found[1:, :, position] = curve.interval()
         n[:, position] = curve.n_words
-    return *(part.reshape(-1) for part in found), n.reshape(-1)
+    estimate, low, high = found.reshape(3, -1)
+    return estimate, low, high, n.reshape(-1)
 
 
 def first_word_table(model: str, streams: Streams, options: StreamsOptions) -> pl.DataFrame:
