@@ -129,6 +129,10 @@ if TYPE_CHECKING:
     from slm_lens.interventions.runs.patched_runs import Patch, PatchedRuns
     from slm_lens.interventions.site import Site, sites
     from slm_lens.interventions.steering.dose_response import DoseResponse, dose_response
+    from slm_lens.interventions.steering.perception_vector import (
+        PerceptionVector,
+        perception_vector,
+    )
     from slm_lens.interventions.steering.steered import Steering, linear_decay, steered
     from slm_lens.interventions.steering.steered_generation import (
         SteeredGeneration,
@@ -137,6 +141,7 @@ if TYPE_CHECKING:
     from slm_lens.interventions.tracing.causal_trace import causal_trace
     from slm_lens.interventions.tracing.traced_subjects import subject_noise, subject_runs
     from slm_lens.interventions.tracing.tracing_result import Tracing
+    from slm_lens.lens.affinity import Affinity, affinity, lag
     from slm_lens.lens.build_up import BuildUp, word_build_up
     from slm_lens.lens.components import ComponentStack, component_stack
     from slm_lens.lens.fit import fit_tuned_lens, lens_divergence
@@ -243,6 +248,7 @@ if TYPE_CHECKING:
     from slm_lens.vocab import SpeechTextVocab
 
 _MODULE_OF = {
+    "Affinity": "lens.affinity",
     "AlignedWord": "speech.alignment",
     "Alignment": "speech.alignment",
     "AlignmentError": "errors",
@@ -307,6 +313,7 @@ _MODULE_OF = {
     "PatchedRuns": "interventions.runs.patched_runs",
     "Patching": "interventions.patching.patching_result",
     "PathEffects": "interventions.attribution.path_patching",
+    "PerceptionVector": "interventions.steering.perception_vector",
     "PermutedRecall": "phases.permuted",
     "PhaseStudy": "studies.phase_study",
     "Phases": "phases.result",
@@ -369,6 +376,7 @@ _MODULE_OF = {
     "ablated": "interventions.ablation.projection",
     "ablated_tokens": "views.coloured_tokens",
     "activations": "views.activations",
+    "affinity": "lens.affinity",
     "alignment_path": "geometry.alignment_path",
     "answer_and_foil": "interventions.pairs.answers",
     "answer_probability": "interventions.metrics",
@@ -418,6 +426,7 @@ _MODULE_OF = {
     "jacobian_lens": "lens.jacobian",
     "join_segments": "likelihood.joining",
     "join_speech": "likelihood.joining",
+    "lag": "lens.affinity",
     "layer_cka": "geometry.cka",
     "lens_divergence": "lens.fit",
     "lens_figure": "views.lens_figure",
@@ -461,6 +470,7 @@ _MODULE_OF = {
     "patching_figure": "views.sweeps_figure",
     "patching_map": "views.patching_map",
     "pearson": "studies.correlations",
+    "perception_vector": "interventions.steering.perception_vector",
     "permuted_recall": "phases.permuted",
     "phases_figure": "views.phases_figure",
     "phoneme_distance": "speech.phonemes",
@@ -541,6 +551,7 @@ __all__ = [
     "ENGLISH_FUNCTION_WORDS",
     "ERROR_CLASSES",
     "RELATIONS",
+    "Affinity",
     "AlignedWord",
     "Alignment",
     "AlignmentError",
@@ -603,6 +614,7 @@ __all__ = [
     "PatchedRuns",
     "Patching",
     "PathEffects",
+    "PerceptionVector",
     "PermutedRecall",
     "PhaseStudy",
     "Phases",
@@ -664,6 +676,7 @@ __all__ = [
     "ablated",
     "ablated_tokens",
     "activations",
+    "affinity",
     "alignment_path",
     "answer_and_foil",
     "answer_probability",
@@ -713,6 +726,7 @@ __all__ = [
     "jacobian_lens",
     "join_segments",
     "join_speech",
+    "lag",
     "layer_cka",
     "lens_divergence",
     "lens_figure",
@@ -756,6 +770,7 @@ __all__ = [
     "patching_figure",
     "patching_map",
     "pearson",
+    "perception_vector",
     "permuted_recall",
     "phases_figure",
     "phoneme_distance",

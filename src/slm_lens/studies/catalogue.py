@@ -7,6 +7,7 @@ from slm_lens.studies.geometry.about import STUDY as GEOMETRY
 from slm_lens.studies.grid.about import STUDY as GRID
 from slm_lens.studies.knowledge.about import STUDY as KNOWLEDGE
 from slm_lens.studies.phases.about import STUDY as PHASES
+from slm_lens.studies.streams.about import STUDY as STREAMS
 from slm_lens.studies.study import Study
 from slm_lens.studies.units.about import STUDY as UNITS
 
@@ -17,6 +18,7 @@ STUDIES: tuple[Study, ...] = (
     GEOMETRY,
     UNITS,
     FEATURES,
+    STREAMS,
 )
 """All studies, in the order of the list."""
 

@@ -10,6 +10,7 @@ from slm_lens.views.studies.geometry import geometry_figures
 from slm_lens.views.studies.grid import grid_figures
 from slm_lens.views.studies.knowledge import knowledge_figures
 from slm_lens.views.studies.phases import phases_figures
+from slm_lens.views.studies.streams import streams_figures
 from slm_lens.views.studies.units import units_figures
 
 _FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingProxyType(
@@ -20,6 +21,7 @@ _FIGURES: Mapping[str, Callable[[StudyResult], Mapping[str, Chart]]] = MappingPr
         "geometry": geometry_figures,
         "units": units_figures,
         "features": features_figures,
+        "streams": streams_figures,
     }
 )
 """By name of the study: charts by the name of their files, the main one first."""

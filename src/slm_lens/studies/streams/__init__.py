@@ -1,0 +1,1 @@
+"""Perceiving or generating: affinities around a switch of modality, inertia, steering."""
