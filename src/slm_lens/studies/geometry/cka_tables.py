@@ -1,8 +1,9 @@
 """The tables `cka` and `cka_rows`: every layer of speech with every layer of text.
 
 Beside CKA stands the cosine of the same pairs across layers (less each modality's mean at each
-layer), since CKA does not see where states lie. Intervals: delete-a-group jackknife over utterances,
-because resampled utterances would be in the sample twice, and a state is like its own copy.
+layer), since CKA does not see where states lie. Intervals: delete-a-group jackknife over
+utterances, because a resampled utterance would stand in the sample twice, and a state is like its
+own copy.
 
 Source: jackknife over groups, Kott 2001, "The delete-a-group jackknife", Journal of Official
 Statistics 17(4).

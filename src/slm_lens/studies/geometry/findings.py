@@ -49,10 +49,11 @@ def _words(excess: pl.DataFrame, layers: pl.DataFrame) -> str:
     }
     n = f"n = {best['n_items']} words of {best['n_utterances']} utterances"
     return (
-        f"a spoken and the written word are {_where_closer(rows, 'than the words of other clips')}; "
-        f"centred cosine most above the control at layer {best['layer']}: {at[MATCHED]:.2f} against "
-        f"{at[MISMATCHED]:.2f} with other words of the same number, difference {_interval(best)}, "
-        f"with random weights {_random(best)}; {n}."
+        "a spoken and the written word are "
+        f"{_where_closer(rows, 'than the words of other clips')}; centred cosine most above the "
+        f"control at layer {best['layer']}: {at[MATCHED]:.2f} against {at[MISMATCHED]:.2f} with "
+        f"other words of the same number, difference {_interval(best)}, with random weights "
+        f"{_random(best)}; {n}."
     )
 
 
@@ -87,11 +88,12 @@ def _paths(of: Tables) -> str:
         "above" if (warped["low"] or warped["agreement"]) > straight["agreement"] else "not above"
     )
     return (
-        f"alignment path score (centred) most above shuffled sentences at layer {best['layer']}, by "
-        f"{_interval(best)} (random weights {_random(best)}); time warping of raw cosines puts "
+        f"alignment path score (centred) most above shuffled sentences at layer {best['layer']}, "
+        f"by {_interval(best)} (random weights {_random(best)}); time warping of raw cosines puts "
         f"speech beside its own word at best in {_interval(warped, 'agreement')} of steps (layer "
-        f"{warped['layer']}), {verdict} a straight line without a model, {straight['agreement']:.2f}; "
-        f"n = {best['n_utterances']} utterances, {straight['n_positions']} positions."
+        f"{warped['layer']}), {verdict} a straight line without a model, "
+        f"{straight['agreement']:.2f}; n = {best['n_utterances']} utterances, "
+        f"{straight['n_positions']} positions."
     )
 
 
@@ -103,11 +105,12 @@ def _cka(rows: pl.DataFrame, options: GeometryOptions) -> str:
     by_chance = "" if wild[0] is None else f", {wild.mean():.1f} with random weights"
     return (
         f"CKA ({options.estimator}, aligned by {options.align}) is highest at speech layer "
-        f"{top['speech_layer']} and text layer {top['best_text_layer']}: {top['cka']:.2f}, shuffled "
-        f"{_two(top['shuffled'])}, random weights {_two(top['random'])}; the last speech layer, "
-        f"{last['speech_layer']}, matches text layer {last['best_text_layer']}{ends} best; band "
-        f"(at least {options.band_share:g} of the highest) {widths.mean():.1f} text layers wide in "
-        f"the mean{by_chance}; n = {last['n_states']} states of {last['n_utterances']} utterances."
+        f"{top['speech_layer']} and text layer {top['best_text_layer']}: {top['cka']:.2f}, "
+        f"shuffled {_two(top['shuffled'])}, random weights {_two(top['random'])}; the last speech "
+        f"layer, {last['speech_layer']}, matches text layer {last['best_text_layer']}{ends} best; "
+        f"band (at least {options.band_share:g} of the highest) {widths.mean():.1f} text layers "
+        f"wide in the mean{by_chance}; n = {last['n_states']} states of {last['n_utterances']} "
+        "utterances."
     )
 
 
