@@ -2,22 +2,22 @@
 
 CAPTIONS = {
     "layers": "A row is a measure at a layer (0 = embedding): mean over utterances (words for "
-    "word_cosine) with its 95 % interval over resampled utterances. control: none, clip and its "
-    "own text; shuffled sentences, clip and the texts of others of about as many words; random "
-    "weights, clip and own text, mean over n_random copies of the model with a 95 % prediction "
-    "interval for one more.",
+    "word_cosine) with its 95 % interval over resampled utterances (for words, crossed with word "
+    "types). control: none, clip and its own text; shuffled sentences, clip and the texts of "
+    "others of about as many words; random weights, clip and own text, mean over n_random copies "
+    "of the model with a 95 % prediction interval for one more, at all layers together.",
     "excess": "A row is a measure at a layer: matched less shuffled pairs, with its 95 % interval "
-    "over utterances; random, random_low and random_high: the same of copies with random weights "
+    "as in layers; random, random_low and random_high: the same of copies with random weights "
     "and the 95 % prediction interval for one more. closer: above both; null where that was "
     "not judged (no intervals, fewer than two copies, or a measure with a scale of its own).",
     "cka": "A row is a speech layer and a text layer: CKA of states that stand for each other "
     "(align), its 95 % interval (delete-a-group jackknife), CKA with the words of shuffled "
     "sentences, mean CKA of random-weights copies, and the mean cosine of the same pairs, centred "
-    "by layer.",
+    "by layer, with the same controls.",
     "cka_rows": "A row is a speech layer: the text layer with the highest CKA (lowest to highest: "
     "over the jackknife's parts), CKA there and its controls, band_width: text layers with at "
     "least the stated share of it; the same of random-weights copies; and the text layer with the "
-    "highest centred cosine.",
+    "highest centred cosine, with its controls.",
     "agreement": "A row is a way of aligning at a layer: share of speech positions inside words "
     "that are put beside the text of their own word (dtw: of steps; best match: of text tokens), "
     "with a 95 % interval over utterances. The straight line, equal parts of the text, needs no "

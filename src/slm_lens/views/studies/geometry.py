@@ -100,7 +100,7 @@ def _controlled(of: pl.DataFrame) -> tuple[Line, ...]:
 
 
 def _distances(layers: pl.DataFrame, axes: Mapping[str, Axis]) -> tuple[Panel, ...]:
-    y = Axis("distance and norms", is_log=True)
+    y = Axis("L2 distance and norms", is_log=True)
     panels = []
     for model, x in axes.items():
         of = layers.filter(model=model)
@@ -120,7 +120,7 @@ def _cka(result: StudyResult) -> Chart:
     of_model = {m: cka.filter(model=m) for m in models}
     drawn = [(v, t) for v, t in _MAPS if cka[v].null_count() < len(cka)]
     rows = []
-    axes = {m: (_layers(t, "text_layer"), _layers(t, "speech_layer")) for m, t in of_model.items()}
+    axes = _shared_axes(of_model)
     for value, title in drawn:
         panels = []
         for model, table in of_model.items():
@@ -156,10 +156,16 @@ def _best_path(best: pl.DataFrame, value: str, cells: np.ndarray) -> Line:
     return Line("best text layer", where, layers, _TRUTH)
 
 
-def _layers(table: pl.DataFrame, column: str) -> Axis:
-    label = column.replace("_", " ").replace("layer", "layer (0 = embedding)")
-    ticks = thinned([float(i) for i in range(_last(table, column) + 1)], 10)
-    return Axis(label, ticks=ticks)
+def _shared_axes(of_model: Mapping[str, pl.DataFrame]) -> dict[str, tuple[Axis, Axis]]:
+    """Axes of text and of speech layers; models of as many layers have the same."""
+    of_depth: dict[int, tuple[Axis, Axis]] = {}
+    found = {}
+    for model, table in of_model.items():
+        last = _last(table, "text_layer")
+        ticks = thinned([float(i) for i in range(last + 1)], 10)
+        new = tuple(Axis(f"{m} layer (0 = embedding)", ticks=ticks) for m in ("text", "speech"))
+        found[model] = of_depth.setdefault(last, (new[0], new[1]))
+    return found
 
 
 def _alignment(result: StudyResult) -> Chart:
@@ -188,7 +194,7 @@ def _alignment(result: StudyResult) -> Chart:
         "with 95 % bands; a straight line, without a model, is the control.",
         width_inches=PAGE_INCHES,
         height_inches=2.9,
-        keys=(Key({"time warping": _WARPED, "words": Ink("vermillion")}),),
+        keys=(Key({"time warping": _WARPED, "word times": Ink("vermillion")}),),
         scale=Scale("cosine", -most, most),
     )
 
