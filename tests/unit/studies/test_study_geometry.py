@@ -319,8 +319,8 @@ def test_closer_needs_both_intervals_and_a_measure_without_scale():
 
     def closer(own, random, name="cosine_centred", n_bootstrap=200):
         sizes = {"n_utterances": 4, "n_bootstrap": n_bootstrap, "seed": 0}
-        all_of = [dict.fromkeys(MEASURES, of(x)) for x in random]
-        _, excess = layer_tables("m", dict.fromkeys(MEASURES, own), all_of, **sizes)
+        all_of = [{m: of(x) for m in MEASURES} for x in random]
+        _, excess = layer_tables("m", {m: own for m in MEASURES}, all_of, **sizes)
         return excess.filter(measure=name)["closer"][0]
 
     wild = (-0.1, 0.0, 0.1)  # standard deviation 0.1, t(0.975; 2) sqrt(4/3) = 4.97: up to 0.497

@@ -29,9 +29,10 @@ STUDY = Study(
     "does not see where states lie; for time warping a straight line; for attention uniform "
     "attention. A model is called closer where its 95 % interval (clips, and words crossed with "
     "clips) is above shuffled sentences and its excess above what random weights show (95 % for "
-    "all layers together).",
+    "all layers together). Of 40 null models 0 to 2 are called closer at some layer, by measure; "
+    "with intervals over clips alone a half.",
     needs="a folder of clips with word times, and models with text and their unit tokenizer",
-    cost="x",
+    cost="1.5 minutes for two models on one core",
     models=("organism", "organism-control"),
     function="slm_lens.studies.geometry.study:study_geometry",
 )
