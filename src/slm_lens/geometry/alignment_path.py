@@ -2,11 +2,11 @@
 
 Three ways through one matrix of similarities, speech positions by text tokens:
 
-| | pairs | gives |
-|---|---|---|
-| `alignment_path` | each token with its best position | Alignment Path Score, order by Spearman |
-| `alignment_path(..., monotone=True)` | the best positions that never go back | the same along a monotone path |
-| `slm_lens.dtw_path` | every position with some token, and the reverse | an alignment |
+| | pairs |
+|---|---|
+| `alignment_path` | each token with its best position |
+| `alignment_path(..., monotone=True)` | likewise, with positions that never go back |
+| `slm_lens.dtw_path` | every position with some token, and every token with some position |
 
 Source: Xiang et al. 2025, arXiv:2510.12116, match tokens along a similarity matrix, call the
 similarity along that path the Alignment Path Score (APS), and judge its order by Spearman's

@@ -1,20 +1,22 @@
 """Linear CKA: whether two sets of states tell the same examples apart.
 
-``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))`` with linear kernels ``K = X X'``. Rotations,
-shifts and one factor for all of X change nothing, so *CKA does not ask whether states lie in the same
-place*: words in directions of their own, in another subspace, give 1. For that there is the cosine.
+``CKA(X, Y) = HSIC(X, Y) / sqrt(HSIC(X, X) HSIC(Y, Y))`` with linear kernels ``K = X X'``.
+Rotations, shifts and one factor for all of X change nothing, so *CKA does not ask whether states
+lie in the same place*: words in directions of their own, in another subspace, give 1. For that
+there is the cosine.
 
 | estimator | HSIC |
 |---|---|
 | ``"biased"`` | ``tr(K H L H) / (n - 1)^2``, which is ``||Y' X||_F^2`` of centred features |
-| ``"debiased"`` | U-statistic, equation 5 of Song et al.: diagonals left out, so that few examples in many dimensions do not look alike |
+| ``"debiased"`` | U-statistic, equation 5 of Song et al.: without the diagonals |
 
-The biased one goes to 1 as dimensions outnumber examples. The debiased one is 0 in the mean for
-independent states; it can be negative, and is a ratio of unbiased estimates, not itself unbiased.
+Diagonals make few examples in many dimensions look alike, whatever they are: the biased one goes to
+1 as dimensions outnumber examples. The debiased one is 0 in the mean for independent states; it can
+be negative, and is a ratio of unbiased estimates, not itself unbiased.
 
 Source: Kornblith et al. 2019, arXiv:1905.00414 (linear CKA); Song et al. 2012, "Feature selection
-via dependence maximization", JMLR 13, equation 5 (unbiased HSIC); its use in CKA: Nguyen et al. 2021,
-arXiv:2010.15327, and Murphy et al. 2024, arXiv:2405.01012 (debiased CKA for few examples).
+via dependence maximization", JMLR 13, equation 5 (unbiased HSIC); its use in CKA: Nguyen et al.
+2021, arXiv:2010.15327, and Murphy et al. 2024, arXiv:2405.01012 (few examples, many dimensions).
 """
 
 from typing import Literal, get_args

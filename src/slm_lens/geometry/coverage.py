@@ -64,8 +64,8 @@ def attention_coverage(
         )
     weights = weights / sums[..., None]
     held = weights.sort(descending=True).values.cumsum(-1)
-    # Rounding of a sum of n weights must not ask for one more position.
-    n_tokens = (held < share - 1e-9).sum(-1) + 1
+    # Weights that were rounded to float32 must not ask for one more position.
+    n_tokens = (held < share - 1e-6).sum(-1) + 1
     entropy = torch.special.entr(weights).sum(-1)
     whole = torch.tensor(float(n), dtype=torch.float64).log()
     return AttentionCoverage(

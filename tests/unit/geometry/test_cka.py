@@ -118,6 +118,7 @@ def test_refusals():
         linear_cka(torch.ones(5, 2), gaussian(5, 2).float())
 
 
-def test_an_unknown_estimator_is_refused(untyped):
+@pytest.mark.usefixtures("untyped")
+def test_an_unknown_estimator_is_refused():
     with pytest.raises(ValueError, match=r"got estimator='fair', expected one of \('biased'"):
-        linear_cka(gaussian(5, 2), gaussian(5, 2), estimator="fair")
+        linear_cka(gaussian(5, 2), gaussian(5, 2), estimator="fair")  # pyright: ignore[reportArgumentType]

@@ -17,8 +17,10 @@ def test_by_hand():
 
 def test_shares_by_hand():
     row = torch.tensor([0.5, 0.3, 0.2, 0.0])
-    counts = {s: int(attention_coverage(row, share=s).n_tokens) for s in (0.4, 0.5, 0.79, 0.81, 1)}
-    assert counts == {0.4: 1, 0.5: 1, 0.79: 2, 0.81: 3, 1: 3}
+    counts = {
+        s: int(attention_coverage(row, share=s).n_tokens) for s in (0.4, 0.5, 0.79, 0.81, 1.0)
+    }
+    assert counts == {0.4: 1, 0.5: 1, 0.79: 2, 0.81: 3, 1.0: 3}
 
 
 @pytest.mark.parametrize("n", [10, 20, 145])

@@ -1,8 +1,9 @@
 """The tables `cka` and `cka_rows`: every layer of speech with every layer of text.
 
 Beside CKA stands the cosine of the same pairs across layers (less each modality's mean at each
-layer), since CKA does not see where states lie. Intervals: delete-a-group jackknife over utterances,
-because resampled utterances would be in the sample twice, and a state is like its own copy.
+layer), since CKA does not see where states lie. Intervals: delete-a-group jackknife over
+utterances, because a resampled utterance would stand in the sample twice, and a state is like its
+own copy.
 
 Source: jackknife over groups, Kott 2001, "The delete-a-group jackknife", Journal of Official
 Statistics 17(4).
@@ -20,16 +21,19 @@ from torch import Tensor
 from slm_lens.geometry.cka import layer_cka
 from slm_lens.geometry.similarity import centred, directions
 from slm_lens.studies.geometry.aligned import AlignedStates
-from slm_lens.studies.geometry.mismatched import mismatches
+from slm_lens.studies.geometry.mismatched import Mismatches, mismatches
 from slm_lens.studies.geometry.options import GeometryOptions
 
 _NORMAL = 1.959963984540054
 """Half the width of a 95 % interval in standard errors."""
+_FEWEST = 4
+"""Pairs that a debiased CKA needs."""
 
 _CKA = {
     "model": pl.String, "align": pl.String, "estimator": pl.String, "speech_layer": pl.Int32,
     "text_layer": pl.Int32, "cka": pl.Float64, "low": pl.Float64, "high": pl.Float64,
-    "shuffled": pl.Float64, "random": pl.Float64, "cosine": pl.Float64, "n_states": pl.Int32,
+    "shuffled": pl.Float64, "random": pl.Float64, "cosine": pl.Float64,
+    "cosine_shuffled": pl.Float64, "cosine_random": pl.Float64, "n_states": pl.Int32,
     "n_utterances": pl.Int32, "n_random": pl.Int32,
 }  # fmt: skip
 _ROWS = {
@@ -37,8 +41,8 @@ _ROWS = {
     "best_text_layer": pl.Int32, "lowest": pl.Int32, "highest": pl.Int32, "cka": pl.Float64,
     "shuffled": pl.Float64, "random": pl.Float64, "band_width": pl.Int32,
     "random_best_text_layer": pl.Int32, "random_band_width": pl.Int32,
-    "best_by_cosine": pl.Int32, "cosine": pl.Float64, "n_states": pl.Int32,
-    "n_utterances": pl.Int32,
+    "best_by_cosine": pl.Int32, "cosine": pl.Float64, "cosine_shuffled": pl.Float64,
+    "cosine_random": pl.Float64, "n_states": pl.Int32, "n_utterances": pl.Int32,
 }  # fmt: skip
 
 Map = Float[np.ndarray, "speech_layer text_layer"]
@@ -68,12 +72,7 @@ def cka_tables(
         "n_states": len(kept.items.label),
         "n_utterances": len(np.unique(kept.items.utterance)),
     }
-    maps = {
-        "cka": layer_cka(kept.speech, kept.text, estimator=options.estimator).numpy(),
-        "shuffled": _shuffled(kept, others, options),
-        "random": _random(random, options),
-        "cosine": layer_cosine(kept.speech, kept.text).numpy(),
-    }
+    maps = _maps(kept, [_within(r, options.max_states) for r in random], others, options)
     parts = _without_groups(kept, options) if options.n_bootstrap else []
     low, high = _interval(maps["cka"], parts)
     keys = {"model": model, "align": options.align}
@@ -82,7 +81,7 @@ def cka_tables(
         {
             **keys, **counts, "estimator": options.estimator, "n_random": len(random),
             "speech_layer": i, "text_layer": j,
-            **{name: _or_none(values[i, j]) for name, values in cells.items()},
+            **{name: _or_none(float(values[i, j])) for name, values in cells.items()},
         }
         for i, j in np.ndindex(maps["cka"].shape)
     ]  # fmt: skip
@@ -96,18 +95,22 @@ def cka_tables(
 def layer_cosine(
     speech: Float[Tensor, "speech_layer item d_model"],
     text: Float[Tensor, "text_layer item d_model"],
+    pairs: Mismatches | None = None,
 ) -> Float[Tensor, "speech_layer text_layer"]:
     """Mean cosine of the same items across layers, less the mean of each layer.
 
     Args:
         speech: states.
         text: states of the same items.
+        pairs: which items are put together instead, of those that were centred.
 
     Returns:
         For each two layers.
     """
     x = directions(centred(speech), "study 'geometry'")
     y = directions(centred(text), "study 'geometry'")
+    if pairs is not None:
+        x, y = x[:, pairs.item], y[:, pairs.partner]
     return torch.einsum("lid,mid->lm", x, y) / x.shape[1]
 
 
@@ -139,23 +142,31 @@ def _within(aligned: AlignedStates, max_states: int) -> AlignedStates:
     return aligned.first(int(fitting[-1]))
 
 
-def _shuffled(
-    aligned: AlignedStates, others: Sequence[Sequence[int]], options: GeometryOptions
-) -> Map:
-    """CKA of each item's speech with the text of the first of its partners."""
-    pairs = mismatches(aligned.items, others)
-    item, first = np.unique(pairs.item, return_index=True)
-    if len(item) < 4:
-        return np.full((len(aligned.speech), len(aligned.text)), np.nan)
-    speech, text = aligned.speech[:, item], aligned.text[:, pairs.partner[first]]
-    return layer_cka(speech, text, estimator=options.estimator).numpy()
+def _maps(
+    own: AlignedStates,
+    random: Sequence[AlignedStates],
+    others: Sequence[Sequence[int]],
+    options: GeometryOptions,
+) -> dict[str, Map]:
+    """CKA and cosine of all layers, of mismatched pairs, and of random weights; NaN for none."""
+    speech, text = own.speech, own.text
+    nothing = np.full((len(speech), len(text)), np.nan)
 
+    def cka(x: Tensor, y: Tensor) -> Map:
+        return layer_cka(x, y, estimator=options.estimator).numpy()
 
-def _random(random: Sequence[AlignedStates], options: GeometryOptions) -> Map | None:
-    """Mean CKA of models with random weights."""
-    kept = [_within(a, options.max_states) for a in random]
-    maps = [layer_cka(a.speech, a.text, estimator=options.estimator).numpy() for a in kept]
-    return np.mean(maps, axis=0) if maps else None
+    maps = {"cka": cka(speech, text), "cosine": layer_cosine(speech, text).numpy()}
+    wrong = mismatches(own.items, others)
+    item, first = np.unique(wrong.item, return_index=True)  # once each, with the nearest partner
+    is_enough = len(item) >= _FEWEST
+    partner = wrong.partner[first]
+    maps["shuffled"] = cka(speech[:, item], text[:, partner]) if is_enough else nothing
+    shuffled = layer_cosine(speech, text, Mismatches(item, partner)).numpy()
+    maps["cosine_shuffled"] = shuffled if len(item) else nothing
+    of_random = [(cka(r.speech, r.text), layer_cosine(r.speech, r.text).numpy()) for r in random]
+    for i, name in enumerate(("random", "cosine_random")):
+        maps[name] = np.mean([both[i] for both in of_random], axis=0) if random else nothing
+    return maps
 
 
 def _without_groups(aligned: AlignedStates, options: GeometryOptions) -> list[Map]:
@@ -182,30 +193,22 @@ def _interval(estimate: Map, parts: Sequence[Map]) -> tuple[Map, Map]:
     return estimate - _NORMAL * error, estimate + _NORMAL * error
 
 
-def _best(
-    layer: int, maps: dict[str, Map | None], parts: Sequence[Map], share: float
-) -> dict[str, Any]:
-    cka, cosine, random = maps["cka"], maps["cosine"], maps["random"]
-    shuffled = maps["shuffled"]
-    assert cka is not None
-    assert cosine is not None
-    assert shuffled is not None
-    best = int(np.nanargmax(cka[layer]))
-    near = int(cosine[layer].argmax())
+def _best(layer: int, maps: dict[str, Map], parts: Sequence[Map], share: float) -> dict[str, Any]:
+    row = {name: values[layer] for name, values in maps.items()}
+    best, near = int(np.nanargmax(row["cka"])), int(row["cosine"].argmax())
     bests = [int(np.nanargmax(p[layer])) for p in parts]
+    has_random = bool(np.isfinite(row["random"]).all())
     return {
         "speech_layer": layer,
         "best_text_layer": best,
         "lowest": min(bests) if bests else None,
         "highest": max(bests) if bests else None,
-        "cka": float(cka[layer, best]),
-        "shuffled": _or_none(shuffled[layer, best]),
-        "random": None if random is None else _or_none(random[layer, best]),
-        "band_width": band_width(cka[layer], share),
-        "random_best_text_layer": None if random is None else int(random[layer].argmax()),
-        "random_band_width": None if random is None else band_width(random[layer], share),
+        **{name: _or_none(row[name][best]) for name in ("cka", "shuffled", "random")},
+        "band_width": band_width(row["cka"], share),
+        "random_best_text_layer": int(row["random"].argmax()) if has_random else None,
+        "random_band_width": band_width(row["random"], share) if has_random else None,
         "best_by_cosine": near,
-        "cosine": float(cosine[layer, near]),
+        **{n: _or_none(row[n][near]) for n in ("cosine", "cosine_shuffled", "cosine_random")},
     }
 
 

@@ -1,4 +1,4 @@
-"""The tables `attention` and `gap`: what the deciding position looks at, and whether it is right."""
+"""The tables `attention` and `gap`: where the deciding position looks, and whether it is right."""
 
 import math
 from collections.abc import Mapping, Sequence

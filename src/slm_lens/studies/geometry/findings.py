@@ -49,10 +49,11 @@ def _words(excess: pl.DataFrame, layers: pl.DataFrame) -> str:
     }
     n = f"n = {best['n_items']} words of {best['n_utterances']} utterances"
     return (
-        f"a spoken and the written word are {_where_closer(rows, 'than the words of other clips')}; "
-        f"centred cosine most above the control at layer {best['layer']}: {at[MATCHED]:.2f} against "
-        f"{at[MISMATCHED]:.2f} with other words of the same number, difference {_interval(best)}, "
-        f"with random weights {_random(best)}; {n}."
+        "a spoken and the written word are "
+        f"{_where_closer(rows, 'the words of other clips')}; centred cosine most above the "
+        f"control at layer {best['layer']}: {at[MATCHED]:.2f} against {at[MISMATCHED]:.2f} with "
+        f"other words of the same number, difference {_interval(best)}, with random weights "
+        f"{_random(best)}; {n}."
     )
 
 
@@ -70,7 +71,7 @@ def _means(of: Tables) -> str:
         )
     rows = of["excess"].filter(measure="cosine_centred")
     n = rows["n_utterances"][0]
-    where = _where_closer(rows, "than to the texts of other clips")
+    where = _where_closer(rows, "the texts of other clips")
     return (
         f"time means of a clip and its text: {'; '.join(parts)}. Centred, they are {where}; "
         f"n = {n} utterances."
@@ -83,15 +84,14 @@ def _paths(of: Tables) -> str:
     straight = of["agreement"].filter(method=STRAIGHT).row(0, named=True)
     dtw = of["agreement"].filter(method="dtw").sort("agreement", descending=True)
     warped = dtw.row(0, named=True)
-    verdict = (
-        "above" if (warped["low"] or warped["agreement"]) > straight["agreement"] else "not above"
-    )
+    is_above = warped["low"] is not None and warped["low"] > straight["agreement"]
     return (
-        f"alignment path score (centred) most above shuffled sentences at layer {best['layer']}, by "
-        f"{_interval(best)} (random weights {_random(best)}); time warping of raw cosines puts "
+        f"alignment path score (centred) most above shuffled sentences at layer {best['layer']}, "
+        f"by {_interval(best)} (random weights {_random(best)}); time warping of raw cosines puts "
         f"speech beside its own word at best in {_interval(warped, 'agreement')} of steps (layer "
-        f"{warped['layer']}), {verdict} a straight line without a model, {straight['agreement']:.2f}; "
-        f"n = {best['n_utterances']} utterances, {straight['n_positions']} positions."
+        f"{warped['layer']}), {'' if is_above else 'not '}above a straight line without a model, "
+        f"{straight['agreement']:.2f}; n = {best['n_utterances']} utterances, "
+        f"{straight['n_positions']} positions."
     )
 
 
@@ -100,14 +100,19 @@ def _cka(rows: pl.DataFrame, options: GeometryOptions) -> str:
     widths, wild = rows["band_width"], rows["random_band_width"]
     top = rows.sort("cka", descending=True).row(0, named=True)
     ends = "" if last["lowest"] is None else f" ({last['lowest']} to {last['highest']})"
+    near = rows.sort("cosine", descending=True).row(0, named=True)
     by_chance = "" if wild[0] is None else f", {wild.mean():.1f} with random weights"
     return (
         f"CKA ({options.estimator}, aligned by {options.align}) is highest at speech layer "
-        f"{top['speech_layer']} and text layer {top['best_text_layer']}: {top['cka']:.2f}, shuffled "
-        f"{_two(top['shuffled'])}, random weights {_two(top['random'])}; the last speech layer, "
-        f"{last['speech_layer']}, matches text layer {last['best_text_layer']}{ends} best; band "
-        f"(at least {options.band_share:g} of the highest) {widths.mean():.1f} text layers wide in "
-        f"the mean{by_chance}; n = {last['n_states']} states of {last['n_utterances']} utterances."
+        f"{top['speech_layer']} and text layer {top['best_text_layer']}: {top['cka']:.2f}, "
+        f"shuffled {_two(top['shuffled'])}, random weights {_two(top['random'])}; the last speech "
+        f"layer, {last['speech_layer']}, matches text layer {last['best_text_layer']}{ends} best; "
+        f"band (at least {options.band_share:g} of the highest) {widths.mean():.1f} text layers "
+        f"wide in the mean{by_chance}. Where states lie: centred cosine is highest at speech layer "
+        f"{near['speech_layer']} and text layer {near['best_by_cosine']}, {near['cosine']:.2f}, "
+        f"shuffled {_two(near['cosine_shuffled'])}, random weights {_two(near['cosine_random'])}; "
+        f"n = {last['n_states']} states of {last['n_utterances']} "
+        "utterances."
     )
 
 
@@ -141,13 +146,15 @@ def _gap(row: dict[str, Any]) -> str:
 
 
 def _where_closer(rows: pl.DataFrame, what: str) -> str:
+    """Where matched pairs are closer than `what`."""
     closer = rows.sort("layer")["closer"]
     if closer.null_count():
-        return f"not judged closer or not {what} (needs intervals and at least two random models)"
+        return f"compared with {what}, without a verdict (that needs intervals and random weights)"
     found = [i for i, is_closer in enumerate(closer) if is_closer]
     if not found:
-        return f"not closer {what} at any of {len(closer)} layers, as far as can be told"
-    return f"closer {what} at layers {_ranges(found)} of 0-{len(closer) - 1}"
+        return f"not shown to be closer than {what} at any of {len(closer)} layers"
+    layers = f"layer{'s' * (len(found) > 1)} {_ranges(found)} of 0-{len(closer) - 1}"
+    return f"closer than {what} at {layers}"
 
 
 def _ranges(layers: list[int]) -> str:

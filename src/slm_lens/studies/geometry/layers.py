@@ -2,16 +2,20 @@
 
 Two things are the same in every clip, so that resampled clips do not see them. *Words*: the clips
 of a small language share theirs, and a word that happens to lie near its written form does so each
-time. So words are resampled together with clips, where rows are words. *Weights*: a model with random
-weights differs from its mismatched pairs as well, a little, in one direction or the other. So a model
-is called *closer* only where its matched pairs differ from the mismatched ones (95 % interval) and
-by more than one more model with random weights would: a prediction interval, Student's t over
-`n_random` of them, of 95 % for all layers together (Bonferroni).
+time. So words are resampled together with clips, where rows are words. *Weights*: a model with
+random weights differs from its mismatched pairs as well, a little, in one direction or the other.
+So a model is called *closer* only where its matched pairs differ from the mismatched ones (95 %
+interval) and by more than one more model with random weights would: a prediction interval,
+Student's t over `n_random` of them, of 95 % for all layers together (Bonferroni).
 
-Only what has no scale of its own is judged so: random weights have other norms, and another share of
-what all states have in common.
+Of 40 models with random weights (16 clips of six out of twelve words, 7 layers, 10 copies), 20 have
+a layer whose interval over clips alone is above 0 for the cosine of words, 9 one over clips and
+words; 1 is called closer.
 
-Source: crossed resampling, Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2).
+Only what has no scale of its own is judged so: random weights have other norms, and another share
+of what all states have in common.
+
+Source: crossed resampling, Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,13 +1,15 @@
 """Cosines, distances and alignment of one model's states, by layer, for true and mismatched pairs.
 
-| measure | of | is |
-|---|---|---|
-| ``cosine``, ``cosine_centred`` | time means over all positions of clip and text | cosine; less each modality's mean over utterances |
-| ``l2``, ``l2_relative`` | the same | Euclidean distance; over the mean of both norms |
-| ``norm_speech``, ``norm_text`` | the same | Euclidean norm |
-| ``word_cosine``, ``word_cosine_centred`` | means over each word's positions | cosine; less each modality's mean over words |
-| ``aps``, ``aps_centred`` | speech positions by text tokens | Alignment Path Score; less each modality's mean over positions |
-| ``spearman``, ``spearman_centred`` | the same | order of the matched positions; 0 where all tokens match one position |
+| measure | of |
+|---|---|
+| ``cosine`` | means over all positions of the clip, and of its text |
+| ``l2``, ``l2_relative`` | the same: Euclidean distance; divided by the mean of both norms |
+| ``norm_speech``, ``norm_text`` | the same: Euclidean norms |
+| ``word_cosine`` | means over the positions of each word |
+| ``aps`` | speech positions by text tokens: Alignment Path Score |
+| ``spearman`` | the same: order of the matches; 0 if all tokens match one position |
+
+``..._centred``: less the mean of each modality, over utterances, words, or all positions.
 """
 
 from collections.abc import Mapping, Sequence

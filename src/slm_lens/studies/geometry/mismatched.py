@@ -1,8 +1,8 @@
 """The control of every comparison: the text of another clip of about as many words.
 
-A clip and its text share more than meaning: both are long or both are short, and every word has the
-same number in both. So each clip is compared with the texts that are nearest to its own in number of
-words, and each word with the word of the same number there, if that is another word.
+A clip and its text share more than meaning: both are long or both are short, and every word has
+the same number in both. So each clip is compared with the texts that are nearest to its own in
+number of words, and each word with the word of the same number there, if that is another word.
 """
 
 from collections.abc import Sequence
@@ -83,10 +83,11 @@ def mismatches(items: Items, others: Sequence[Sequence[int]]) -> Mismatches:
     Returns:
         The pairs; items without a partner do not occur.
     """
-    at = {(int(u), int(k)): i for i, (u, k) in enumerate(zip(items.utterance, items.number))}
+    places = list(zip(items.utterance.tolist(), items.number.tolist(), strict=True))
+    at = {place: i for i, place in enumerate(places)}
     pairs = [
         (i, partner)
-        for i, (u, k) in enumerate(zip(items.utterance.tolist(), items.number.tolist()))
+        for i, (u, k) in enumerate(places)
         for other in others[u]
         if (partner := at.get((other, k))) is not None
         and items.label[partner].casefold() != items.label[i].casefold()

@@ -1,4 +1,4 @@
-"""Figures of the study `geometry`: curves by layer, CKA maps, an alignment, coverage of attention."""
+"""Figures of the study `geometry`: curves by layer, CKA, an alignment, coverage of attention."""
 
 from collections.abc import Mapping, Sequence
 
@@ -100,7 +100,7 @@ def _controlled(of: pl.DataFrame) -> tuple[Line, ...]:
 
 
 def _distances(layers: pl.DataFrame, axes: Mapping[str, Axis]) -> tuple[Panel, ...]:
-    y = Axis("distance and norms", is_log=True)
+    y = Axis("L2 distance and norms", is_log=True)
     panels = []
     for model, x in axes.items():
         of = layers.filter(model=model)
@@ -120,7 +120,7 @@ def _cka(result: StudyResult) -> Chart:
     of_model = {m: cka.filter(model=m) for m in models}
     drawn = [(v, t) for v, t in _MAPS if cka[v].null_count() < len(cka)]
     rows = []
-    axes = {m: (_layers(t, "text_layer"), _layers(t, "speech_layer")) for m, t in of_model.items()}
+    axes = _shared_axes(of_model)
     for value, title in drawn:
         panels = []
         for model, table in of_model.items():
@@ -132,15 +132,15 @@ def _cka(result: StudyResult) -> Chart:
             path = _best_path(best.filter(model=model), value, cells)
             panels.append(Panel(x, y, f"{model}: {title}", sizes, (path,), heat=HeatMap(cells)))
         rows.append(tuple(panels))
-    highest = max(float(cka[value].fill_nan(None).max() or 0.1) for value, _ in drawn)  # pyright: ignore[reportArgumentType]
+    highest = max(np.nanmax(numbers(cka[value])) for value, _ in drawn)
     n = max(len(axes[m][0].ticks or ()) for m in models)
     return Chart(
         rows=tuple(rows),
         title="Layers of speech by layers of text",
-        description="Similarity of every layer of speech (upwards) to every layer of text, on states "
-        f"of the same words; the line goes through the best text layer of each speech layer. From "
-        f"above: {'; '.join(t for _, t in drawn)}. CKA does not see where states lie, the cosine "
-        f"does. 0 and below is white. Models: {', '.join(models)}.",
+        description="Similarity of every layer of speech (upwards) to every layer of text, on "
+        "states of the same words; the line goes through the best text layer of each speech layer. "
+        f"From above: {'; '.join(t for _, t in drawn)}. CKA does not see where states lie, the "
+        f"cosine does. 0 and below is white. Models: {', '.join(models)}.",
         width_inches=_width(models),
         height_inches=0.6 + len(rows) * (1.2 + 0.11 * n),
         keys=(Key({"best text layer for each speech layer": _TRUTH}),),
@@ -156,10 +156,16 @@ def _best_path(best: pl.DataFrame, value: str, cells: np.ndarray) -> Line:
     return Line("best text layer", where, layers, _TRUTH)
 
 
-def _layers(table: pl.DataFrame, column: str) -> Axis:
-    label = column.replace("_", " ").replace("layer", "layer (0 = embedding)")
-    ticks = thinned([float(i) for i in range(_last(table, column) + 1)], 10)
-    return Axis(label, ticks=ticks)
+def _shared_axes(of_model: Mapping[str, pl.DataFrame]) -> dict[str, tuple[Axis, Axis]]:
+    """Axes of text and of speech layers; models of as many layers have the same."""
+    of_depth: dict[int, tuple[Axis, Axis]] = {}
+    found = {}
+    for model, table in of_model.items():
+        last = _last(table, "text_layer")
+        ticks = thinned([float(i) for i in range(last + 1)], 10)
+        new = tuple(Axis(f"{m} layer (0 = embedding)", ticks=ticks) for m in ("text", "speech"))
+        found[model] = of_depth.setdefault(last, (new[0], new[1]))
+    return found
 
 
 def _alignment(result: StudyResult) -> Chart:
@@ -167,15 +173,14 @@ def _alignment(result: StudyResult) -> Chart:
     n, m = cells["n_positions"][0], cells["n_tokens"][0]
     grid = cell_grid(cells, "cosine", ("token", range(m)), ("position", range(n)))
     steps = path.filter(kind="dtw")
-    lines = [_outline(path.filter(kind="word")),
-             Line("time warping", numbers(steps["position"]), numbers(steps["token"]), _WARPED)]  # fmt: skip
+    way = Line("time warping", numbers(steps["position"]), numbers(steps["token"]), _WARPED)
     model, utterance, layer = (cells[c][0] for c in ("model", "utterance", "layer"))
     example = Panel(
         Axis("speech position", ticks=thinned([float(i) for i in range(n)], 8)),
         Axis("text token", ticks=thinned([float(i) for i in range(m)], 9)),
         f"{model}, layer {layer}",
         f"cosines of utterance {utterance}",
-        tuple(lines),
+        (_outline(path.filter(kind="word")), way),
         heat=HeatMap(grid),
     )
     agreement = result.frame("agreement")
@@ -183,13 +188,13 @@ def _alignment(result: StudyResult) -> Chart:
     return Chart(
         rows=((example, _found(agreement)),),
         title="Alignment of speech and text",
-        description=f"Left: cosines of speech positions and text tokens of utterance {utterance} at "
-        f"layer {layer} of {model}, the way of time warping through them, and where the words are. "
-        "Right: share of steps of the warping that put speech beside its own word, by layer, with "
-        "95 % bands; a straight line, without a model, is the control.",
+        description=f"Left: cosines of speech positions and text tokens of utterance {utterance} "
+        f"at layer {layer} of {model}, the way of time warping through them, and where the words "
+        "are. Right: share of steps of the warping that put speech beside its own word, by layer, "
+        "with 95 % bands; a straight line, without a model, is the control.",
         width_inches=PAGE_INCHES,
         height_inches=2.9,
-        keys=(Key({"time warping": _WARPED, "words": Ink("vermillion")}),),
+        keys=(Key({"time warping": _WARPED, "word times": Ink("vermillion")}),),
         scale=Scale("cosine", -most, most),
     )
 
@@ -255,9 +260,9 @@ def _attention(attention: pl.DataFrame) -> Chart:
     return Chart(
         rows=(tuple(panels),),
         title="Coverage of attention",
-        description="Fewest positions that hold 90 % of the attention of the position that predicts "
-        "the next word, by block, mean of the heads' patterns, after a written and a spoken prompt; "
-        f"dashed: uniform attention. Models: {', '.join(models)}.",
+        description="Fewest positions that hold 90 % of the attention of the position that "
+        "predicts the next word, by block, mean of the heads' patterns, after a written and a "
+        f"spoken prompt; dashed: uniform attention. Models: {', '.join(models)}.",
         width_inches=_width(models),
         height_inches=2.4,
         keys=(Key(entries, n_columns=3),),
