@@ -283,7 +283,8 @@ def _found(n_steps):
     from slm_lens.features.autoencoder import stream_site
     from slm_lens.features.settings import SAESettings
     from slm_lens.features.train import train_sae
-    from slm_lens.studies.features.dictionaries import look_at, read_all
+    from slm_lens.studies.features.dictionaries import look_at
+    from slm_lens.studies.features.reads import read_all
 
     model, chosen = planted_model(), options()
     reads = read_all(model, planted_data(), [SHARED], chosen)
@@ -296,7 +297,7 @@ def test_explained_variance_and_its_interval_by_numpy():
     """1 - sum |x - x'|^2 / sum |x - mean|^2 at text positions, by clip; resamples draw clips."""
     from slm_lens.features.measures import encode_all
     from slm_lens.phases.bootstrap import resample_weights
-    from slm_lens.studies.features.dictionaries import read_all
+    from slm_lens.studies.features.reads import read_all
 
     found, model = _found(n_steps=5)
     chosen = options()

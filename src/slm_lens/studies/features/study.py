@@ -14,12 +14,11 @@ from slm_lens.studies.features.data import FeatureData, feature_data
 from slm_lens.studies.features.dictionaries import (
     Dictionary,
     Found,
-    Reads,
     dictionaries,
-    read_all,
 )
 from slm_lens.studies.features.findings import findings_of
 from slm_lens.studies.features.options import FeaturesOptions
+from slm_lens.studies.features.reads import Reads, read_all
 from slm_lens.studies.features.steering import choose_layer, dose_curves, steering_table
 from slm_lens.studies.study_result import StudyResult, StudyTable
 
