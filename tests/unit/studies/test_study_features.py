@@ -82,8 +82,8 @@ def test_shared_features_are_found_where_they_are():
     shared = variance.filter(pl.col("positions").is_in(["speech", "text"]), layer=SHARED)
     assert len(shared) == 2
     assert (shared["explained"] > 0.8).all()
-    assert (variance["low"] <= variance["explained"]).all()
-    assert (variance["explained"] <= variance["high"]).all()
+    assert (shared["low"] <= shared["explained"]).all()
+    assert (shared["explained"] <= shared["high"]).all()
 
 
 @pytest.mark.slow
