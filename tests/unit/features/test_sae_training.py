@@ -138,6 +138,7 @@ def test_jump_relu_gradients_by_hand():
     assert of_threshold.tolist() == [-16.0, -6.0]
 
 
+@pytest.mark.slow
 def test_dead_features_are_revived():
     """Without the auxiliary loss, features that begin far from all states stay dead."""
     from slm_lens.features.measures import encode_all

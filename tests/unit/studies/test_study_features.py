@@ -82,8 +82,8 @@ def test_shared_features_are_found_where_they_are():
     shared = variance.filter(pl.col("positions").is_in(["speech", "text"]), layer=SHARED)
     assert len(shared) == 2
     assert (shared["explained"] > 0.8).all()
-    assert (variance["low"] <= variance["explained"]).all()
-    assert (variance["explained"] <= variance["high"]).all()
+    assert (shared["low"] <= shared["explained"]).all()
+    assert (shared["explained"] <= shared["high"]).all()
 
 
 @pytest.mark.slow
@@ -260,6 +260,7 @@ def test_a_model_without_text_is_refused(monkeypatch):
         study_features([model], options())
 
 
+@pytest.mark.slow
 def test_too_few_features_to_steer_with():
     from slm_lens.studies.features.steering import choose_features, steering_table
 
@@ -293,6 +294,7 @@ def _found(n_steps):
     return look_at(sae, "batch_topk", reads, SHARED, chosen), model
 
 
+@pytest.mark.slow
 def test_explained_variance_and_its_interval_by_numpy():
     """1 - sum |x - x'|^2 / sum |x - mean|^2 at text positions, by clip; resamples draw clips."""
     from slm_lens.features.measures import encode_all
