@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from planted import (
@@ -30,6 +31,7 @@ from slm_lens.studies.geometry.aligned import (
     aligned_by_words,
     words_at,
 )
+from slm_lens.studies.geometry.captions import is_on_page
 from slm_lens.studies.geometry.cka_tables import band_width, cka_tables, layer_cosine
 from slm_lens.studies.geometry.decisions import beginnings, prompt_of
 from slm_lens.studies.geometry.layers import layer_tables, prediction_interval
@@ -356,6 +358,11 @@ def test_jackknife_of_cka_by_hand():
     assert row["high"] - row["cka"] == pytest.approx(1.96 * error, rel=1e-4)
     assert row["cka"] - row["low"] == pytest.approx(1.96 * error, rel=1e-4)
     assert row["n_states"] == 24
+    assert (row["random"], row["cosine_random"], row["n_random"]) == (None, None, 0)
+    pairs_of = mismatches(aligned.items, others)  # one partner each: all of them
+    wrong = slm_lens.linear_cka(x[pairs_of.item], y[pairs_of.partner])
+    assert row["shuffled"] == pytest.approx(wrong)
+    assert row["n_shuffled"] == len(pairs_of.item)
     assert rows["lowest"].null_count() == 0
     few, _ = cka_tables("m", aligned, [], others, replace(options, max_states=13))
     assert few["n_states"][0] == 12  # two whole utterances of six words
@@ -421,6 +428,12 @@ def test_options_out_of_range_are_refused(options, said):
 def test_unknown_choices_are_refused():
     with pytest.raises(ValueError, match=r"got align='time' and estimator='debiased', expected"):
         GeometryOptions(align="time")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_long_table_is_no_reading():
+    rows = pl.DataFrame({"n": range(61)})
+    assert [is_on_page("cka_rows", rows[:n]) for n in (0, 1, 60, 61)] == [False, True, True, False]
+    assert not is_on_page("layers", rows[:1])
 
 
 def test_too_little_is_refused():

@@ -1,4 +1,6 @@
-"""What the rows of each table are."""
+"""What the rows of each table are, and which tables the page shows."""
+
+import polars as pl
 
 CAPTIONS = {
     "layers": "A row is a measure at a layer (0 = embedding): mean over utterances (words for "
@@ -12,8 +14,8 @@ CAPTIONS = {
     "not judged (no intervals, fewer than two copies, or a measure with a scale of its own).",
     "cka": "A row is a speech layer and a text layer: CKA of states that stand for each other "
     "(align), its 95 % interval (delete-a-group jackknife), CKA with the words of shuffled "
-    "sentences, mean CKA of random-weights copies, and the mean cosine of the same pairs, centred "
-    "by layer, with the same controls.",
+    "sentences (n_shuffled have such a partner), mean CKA of random-weights copies, and the mean "
+    "cosine of the same pairs, centred by layer, with the same controls.",
     "cka_rows": "A row is a speech layer: the text layer with the highest CKA (lowest to highest: "
     "over the jackknife's parts), CKA there and its controls, band_width: text layers with at "
     "least the stated share of it; the same of random-weights copies; and the text layer with the "
@@ -37,4 +39,19 @@ CAPTIONS = {
     "a text token of one word.",
 }
 
-ON_PAGE = ("cka_rows", "gap")
+_ON_PAGE = ("cka_rows", "gap")
+_LONGEST = 60
+"""Rows of a table that the page shows: with more layers or models it is no reading."""
+
+
+def is_on_page(name: str, frame: pl.DataFrame) -> bool:
+    """Whether the page shows a table, or only names its file.
+
+    Args:
+        name: of the table.
+        frame: its rows.
+
+    Returns:
+        True for the short ones that the findings come from.
+    """
+    return name in _ON_PAGE and 0 < len(frame) <= _LONGEST

@@ -34,6 +34,7 @@ _CKA = {
     "text_layer": pl.Int32, "cka": pl.Float64, "low": pl.Float64, "high": pl.Float64,
     "shuffled": pl.Float64, "random": pl.Float64, "cosine": pl.Float64,
     "cosine_shuffled": pl.Float64, "cosine_random": pl.Float64, "n_states": pl.Int32,
+    "n_shuffled": pl.Int32,
     "n_utterances": pl.Int32, "n_random": pl.Int32,
 }  # fmt: skip
 _ROWS = {
@@ -51,7 +52,7 @@ Map = Float[np.ndarray, "speech_layer text_layer"]
 def cka_tables(
     model: str,
     aligned: AlignedStates,
-    random: Sequence[AlignedStates],
+    random: Sequence[tuple[Map, Map]],
     others: Sequence[Sequence[int]],
     options: GeometryOptions,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -60,7 +61,7 @@ def cka_tables(
     Args:
         model: its name.
         aligned: its states; utterances beyond `max_states` items are left out.
-        random: of copies with random weights.
+        random: what `layer_maps` gives for copies with random weights.
         others: the utterances whose texts are the control of each.
         options: of the study.
 
@@ -72,7 +73,8 @@ def cka_tables(
         "n_states": len(kept.items.label),
         "n_utterances": len(np.unique(kept.items.utterance)),
     }
-    maps = _maps(kept, [_within(r, options.max_states) for r in random], others, options)
+    pairs = _one_partner(mismatches(kept.items, others))
+    maps = _maps(kept, random, pairs, options)
     parts = _without_groups(kept, options) if options.n_bootstrap else []
     low, high = _interval(maps["cka"], parts)
     keys = {"model": model, "align": options.align}
@@ -80,7 +82,7 @@ def cka_tables(
     rows = [
         {
             **keys, **counts, "estimator": options.estimator, "n_random": len(random),
-            "speech_layer": i, "text_layer": j,
+            "speech_layer": i, "text_layer": j, "n_shuffled": len(pairs.item),
             **{name: _or_none(float(values[i, j])) for name, values in cells.items()},
         }
         for i, j in np.ndindex(maps["cka"].shape)
@@ -142,31 +144,46 @@ def _within(aligned: AlignedStates, max_states: int) -> AlignedStates:
     return aligned.first(int(fitting[-1]))
 
 
+def layer_maps(aligned: AlignedStates, options: GeometryOptions) -> tuple[Map, Map]:
+    """Two similarities of every speech layer and every text layer.
+
+    Args:
+        aligned: states; utterances beyond `max_states` items are left out.
+        options: of the study.
+
+    Returns:
+        CKA, and the mean centred cosine.
+    """
+    kept = _within(aligned, options.max_states)
+    cka = layer_cka(kept.speech, kept.text, estimator=options.estimator)
+    return cka.numpy(), layer_cosine(kept.speech, kept.text).numpy()
+
+
 def _maps(
     own: AlignedStates,
-    random: Sequence[AlignedStates],
-    others: Sequence[Sequence[int]],
+    random: Sequence[tuple[Map, Map]],
+    wrong: Mismatches,
     options: GeometryOptions,
 ) -> dict[str, Map]:
     """CKA and cosine of all layers, of mismatched pairs, and of random weights; NaN for none."""
     speech, text = own.speech, own.text
-    nothing = np.full((len(speech), len(text)), np.nan)
-
-    def cka(x: Tensor, y: Tensor) -> Map:
-        return layer_cka(x, y, estimator=options.estimator).numpy()
-
-    maps = {"cka": cka(speech, text), "cosine": layer_cosine(speech, text).numpy()}
-    wrong = mismatches(own.items, others)
-    item, first = np.unique(wrong.item, return_index=True)  # once each, with the nearest partner
-    is_enough = len(item) >= _FEWEST
-    partner = wrong.partner[first]
-    maps["shuffled"] = cka(speech[:, item], text[:, partner]) if is_enough else nothing
-    shuffled = layer_cosine(speech, text, Mismatches(item, partner)).numpy()
-    maps["cosine_shuffled"] = shuffled if len(item) else nothing
-    of_random = [(cka(r.speech, r.text), layer_cosine(r.speech, r.text).numpy()) for r in random]
+    cka, cosine = layer_maps(own, options)
+    maps: dict[str, Map] = {"cka": cka, "cosine": cosine}
+    nothing = np.full(maps["cka"].shape, np.nan)
     for i, name in enumerate(("random", "cosine_random")):
-        maps[name] = np.mean([both[i] for both in of_random], axis=0) if random else nothing
+        maps[name] = np.mean([both[i] for both in random], axis=0) if random else nothing
+    maps["shuffled"] = maps["cosine_shuffled"] = nothing
+    if len(wrong.item) >= _FEWEST:
+        x, y = speech[:, wrong.item], text[:, wrong.partner]
+        maps["shuffled"] = layer_cka(x, y, estimator=options.estimator).numpy()
+        maps["cosine_shuffled"] = layer_cosine(speech, text, wrong).numpy()
     return maps
+
+
+def _one_partner(pairs: Mismatches) -> Mismatches:
+    """Each item once, with the nearest of its partners."""
+    item, first = np.unique(pairs.item, return_index=True)
+    return Mismatches(item, pairs.partner[first])
 
 
 def _without_groups(aligned: AlignedStates, options: GeometryOptions) -> list[Map]:

@@ -44,7 +44,7 @@ class GeometryOptions:
     n_mismatched: int = 5
     n_random: int = 15
     n_prompts: int = 3
-    max_states: int = 2000
+    max_states: int = 1500
     n_groups: int = 10
     batch_size: int = 8
     n_bootstrap: int = 1000

@@ -22,8 +22,8 @@ from slm_lens.studies.geometry.aligned import (
     aligned_by_warping,
     aligned_by_words,
 )
-from slm_lens.studies.geometry.captions import CAPTIONS, ON_PAGE
-from slm_lens.studies.geometry.cka_tables import cka_tables
+from slm_lens.studies.geometry.captions import CAPTIONS, is_on_page
+from slm_lens.studies.geometry.cka_tables import cka_tables, layer_maps
 from slm_lens.studies.geometry.decision_tables import attention_table, gap_table
 from slm_lens.studies.geometry.decisions import decisions
 from slm_lens.studies.geometry.example import example_tables
@@ -87,7 +87,7 @@ def compare_pairs(
     return StudyResult(
         study="geometry",
         findings=findings(frames, options),
-        tables={n: StudyTable(f, CAPTIONS[n], n in ON_PAGE) for n, f in frames.items()},
+        tables={n: StudyTable(f, CAPTIONS[n], is_on_page(n, f)) for n, f in frames.items()},
         provenance=provenance,
         settings=asdict(options),
     )
@@ -117,11 +117,11 @@ def _check(model: HookedSLM, pairs: Sequence[PairedUtterance], options: Geometry
 
 
 @dataclass(frozen=True, eq=False)
-class _Read:
-    """What one set of weights gives, without its states."""
+class _Copy:
+    """What is kept of a copy with random weights: none of its states."""
 
     measured: Mapping[str, Measured]
-    aligned: AlignedStates
+    maps: tuple[np.ndarray, np.ndarray]
 
 
 def _tables(
@@ -134,12 +134,12 @@ def _tables(
     copies = list(_random_copies(model, pairs, others, options))
     forward = choose_forward(model, "auto", "study 'geometry'")
     states = paired_states(model, pairs, batch_size=options.batch_size, forward=forward)
-    own = _read(pairs, states, others, layer, options)
     drawn = {"n_bootstrap": options.n_bootstrap, "seed": options.seed}
     layers, excess = layer_tables(
-        name, own.measured, [c.measured for c in copies], n_utterances=n, **drawn
+        name, measure(states, others), [c.measured for c in copies], n_utterances=n, **drawn
     )
-    cka, rows = cka_tables(name, own.aligned, [c.aligned for c in copies], others, options)
+    aligned = _aligned(pairs, states, layer, options)
+    cka, rows = cka_tables(name, aligned, [c.maps for c in copies], others, options)
     found = decisions(model, pairs, others, n_prompts=options.n_prompts)
     attention = attention_table(name, found, n_utterances=n, **drawn)
     cells, path = example_tables(name, pairs[0].name, states[0], layer)
@@ -161,27 +161,27 @@ def _random_copies(
     pairs: Sequence[PairedUtterance],
     others: Sequence[Sequence[int]],
     options: GeometryOptions,
-) -> Iterator[_Read]:
+) -> Iterator[_Copy]:
     """The same of copies with random weights, one at a time, by the same forward pass."""
     forward = choose_forward(model, "auto", "study 'geometry'")
     seeds = np.random.SeedSequence(options.seed).generate_state(options.n_random)
     for seed in seeds.tolist():
         copy = random_weights(model, seed=seed)
         states = paired_states(copy, pairs, batch_size=options.batch_size, forward=forward)
-        yield _read(pairs, states, others, base_layer(model, options), options)
+        aligned = _aligned(pairs, states, base_layer(model, options), options)
+        yield _Copy(measure(states, others), layer_maps(aligned, options))
 
 
-def _read(
+def _aligned(
     pairs: Sequence[PairedUtterance],
     states: Sequence[PairedStates],
-    others: Sequence[Sequence[int]],
     layer: int,
     options: GeometryOptions,
-) -> _Read:
+) -> AlignedStates:
     if options.align == "words":
-        return _Read(measure(states, others), aligned_by_words(states))
+        return aligned_by_words(states)
     tokens = [text_tokens(pair) for pair in pairs]
-    return _Read(measure(states, others), aligned_by_warping(states, tokens, base_layer=layer))
+    return aligned_by_warping(states, tokens, base_layer=layer)
 
 
 def text_tokens(pair: PairedUtterance) -> tuple[int, ...]:
