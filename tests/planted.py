@@ -47,6 +47,13 @@ def planted_vocab() -> Any:
     from slm_lens.vocab import SpeechTextVocab
 
     ids = {f" {w}": i for i, w in enumerate(WORDS)}
+
+    def encode(text: str) -> list[int]:
+        """A token for each known word with a space before it; two of anything else."""
+        pieces = [f" {piece}" for piece in text[1:].split(" ")]
+        is_known = text.startswith(" ") and all(piece in ids for piece in pieces)
+        return [ids[piece] for piece in pieces] if is_known else [0, 0]
+
     return SpeechTextVocab(
         d_vocab=D_VOCAB,
         text=range(N_WORDS),
@@ -54,7 +61,7 @@ def planted_vocab() -> Any:
         markers={"speech": SPEECH_MARKER, "text": TEXT_MARKER},
         specials={},
         padding=range(D_VOCAB, D_VOCAB),
-        encode_text=lambda text: [ids[text]] if text in ids else [0, 0],
+        encode_text=encode,
         labels={i: f" {w}" for i, w in enumerate(WORDS)},
     )
 

@@ -15,10 +15,12 @@ from slm_lens.studies.streams.reading import (
     TEXT_MASS,
     UNINTERRUPTED,
 )
-from slm_lens.studies.streams.steering import ALL, COSTLY, DIRECTIONS, MU
+from slm_lens.studies.streams.steering import ALL, COSTLY, DIRECTIONS, MINUS_MU, MU
 from slm_lens.studies.streams.tables import CONTROL, DIFFERENCE
 
 Row = dict[str, Any]
+
+_NO_HELP = "no difference: steering does not help"
 
 
 def findings(frames: Mapping[str, pl.DataFrame], options: StreamsOptions) -> tuple[str, ...]:
@@ -179,14 +181,12 @@ def _steering(rows: pl.DataFrame, options: StreamsOptions) -> Iterator[str]:
 
 
 def _recovers(at: Mapping[str, Row], which: str, options: StreamsOptions) -> str:
-    mu = at[MU]
-    signs = {"low": mu["effect_low"], "high": mu["effect_high"]}
-    says = _verdict(
-        signs, "steering helps", "steering harms", "no difference: steering does not help"
-    )
-    others = ", ".join(
-        f"{d} {at[d]['effect']:+.3f} {_ends(at[d], 'effect', 3)}" for d in DIRECTIONS if d != MU
-    )
+    mu, opposite = at[MU], at[MINUS_MU]
+    over_zero = {"low": mu["effect_low"], "high": mu["effect_high"]}
+    over_random = {"low": mu["over_random_low"], "high": mu["over_random_high"]}
+    says = _verdict(over_zero, "steering helps", "steering harms", _NO_HELP)
+    if says == "steering helps" and _verdict(over_random, "more", "", "") != "more":
+        says = "steering helps no more than random vectors do:"
     part = "" if which == ALL else f" where the interruption costs {options.min_gap:g} nats or more"
     share = (
         "no recovery is given, since there is too little to divide by"
@@ -196,8 +196,10 @@ def _recovers(at: Mapping[str, Row], which: str, options: StreamsOptions) -> str
     )
     return (
         f"{says} {mu['metric']}{part}: {mu['effect']:+.3f} nats {_ends(mu, 'effect', 3)}, {share}; "
-        f"{others} ({_of(mu)}; layer and alpha of each from the other half of the clips: "
-        f"{mu['cells']})."
+        f"random vectors there {mu['random_there']:+.3f}, difference {mu['over_random']:+.3f} "
+        f"{_ends(mu, 'over_random', 3)}; the opposite vector {opposite['effect']:+.3f} "
+        f"{_ends(opposite, 'effect', 3)} ({_of(mu)}; layer and alpha from the other half of the "
+        f"clips: {mu['cells']})."
     )
 
 

@@ -178,8 +178,9 @@ def _heard_s(clip: Clip, switch: Switch, horizon: int) -> np.ndarray:
     start = switch.at_spoken + 1
     ends = clip.ends_s[start : start + horizon].numpy()
     begins = clip.alignment.words[switch.word].start_s
-    if start - 1 >= 0 and not np.isnan(clip.ends_s[start - 1]):
-        begins = float(clip.ends_s[start - 1])  # the word's first unit begins where one ends
+    before = float(clip.ends_s[start - 1]) if start else np.nan
+    if not np.isnan(before):
+        begins = before  # the word's first unit begins where one ends
     return np.concatenate([ends - begins, np.full(horizon - len(ends), np.nan)])
 
 

@@ -11,7 +11,7 @@ switch are spoken too. ``word again`` counts words that did not occur before the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,10 +27,9 @@ from slm_lens.lens.states import residual_stack
 from slm_lens.model.hooked import HookedSLM
 from slm_lens.sequence.function_words import word_type
 from slm_lens.sequence.sequence import SpeechTextSequence
-from slm_lens.speech.alignment import Alignment
 from slm_lens.studies.streams.options import StreamsOptions
 from slm_lens.studies.streams.reading import band_layers
-from slm_lens.studies.streams.switches import Clip, Switch
+from slm_lens.studies.streams.switches import Clip, Switch, words_until
 
 NEXT_WORD, WORD_AGAIN, NEXT_UNIT = "next word", "word again", "next unit"
 
@@ -110,7 +109,7 @@ def _pair(
     options: StreamsOptions,
 ) -> _Pair:
     """Words up to the switch written or spoken, the first heard one spoken, the rest written."""
-    part = Alignment(clip.alignment.words[:predicted])
+    part = words_until(clip, predicted, first_spoken=switch.word)
     answer = model.vocab.word_tokens(clip.spoken.words[predicted].word, model.word_policy)
     sequences: list[SpeechTextSequence] = []
     for spoken_before in (False, True):
@@ -207,7 +206,7 @@ def fit_vector(model: HookedSLM, switches: Sequence[Switch], options: StreamsOpt
 
 
 def _until(sequence: SpeechTextSequence, end: int) -> SpeechTextSequence:
-    words = tuple(w for w in sequence.words if w.end <= end)
+    words = tuple(replace(w, end=min(w.end, end)) for w in sequence.words if w.start < end)
     return SpeechTextSequence(sequence.tokens[:end], sequence.kinds[:end], words)
 
 

@@ -245,7 +245,7 @@ def chosen_rows(model: str, outcome: Outcome, options: StreamsOptions) -> Iterat
 
     Yields:
         A row for each direction, over all switches and over the costly ones, with the cost of
-        the interruption beside it.
+        the interruption beside it, and what random vectors do at the same layers and strengths.
     """
     gap = outcome.uninterrupted - outcome.interrupted
     for which in (ALL, COSTLY):
@@ -258,8 +258,11 @@ def chosen_rows(model: str, outcome: Outcome, options: StreamsOptions) -> Iterat
             effect = (steered - outcome.interrupted[:, None, None])[chosen]
             cells = effect.reshape(len(chosen), -1)
             best = [int(cells[half != h].mean(0).argmax()) for h in (0, 1)]
-            own = cells[np.arange(len(chosen)), np.array(best)[half]][:, None]
-            found = recovery(own, gap[chosen], outcome.clip[chosen], options)
+            at = np.arange(len(chosen)), np.array(best)[half]
+            random = (outcome.steered[RANDOM] - outcome.interrupted[:, None, None])[chosen]
+            own, same = cells[at], random.reshape(len(chosen), -1)[at]
+            found = recovery(own[:, None], gap[chosen], outcome.clip[chosen], options)
+            over = recovery((own - same)[:, None], gap[chosen], outcome.clip[chosen], options)
             yield {
                 "model": model,
                 "metric": outcome.metric,
@@ -268,11 +271,18 @@ def chosen_rows(model: str, outcome: Outcome, options: StreamsOptions) -> Iterat
                 "cells": " and ".join(_cell(outcome, b) for b in best),
                 "uninterrupted": float(outcome.uninterrupted[chosen].mean()),
                 "interrupted": float(outcome.interrupted[chosen].mean()),
-                **{n.replace("effect", "cost"): c[0] for n, c in cost.items() if "effect" in n},
+                **_renamed(cost, "cost"),
                 **{name: column[0] for name, column in found.items()},
+                "random_there": float(same.mean()),
+                **_renamed(over, "over_random"),
                 "n_switches": len(chosen),
                 "n_clips": len(np.unique(outcome.clip[chosen])),
             }
+
+
+def _renamed(found: Mapping[str, list[float | None]], name: str) -> dict[str, float | None]:
+    """Effects of a single cell under another name."""
+    return {n.replace("effect", name): c[0] for n, c in found.items() if "effect" in n}
 
 
 def _cell(outcome: Outcome, number: int) -> str:
@@ -312,7 +322,11 @@ _CHOSEN = {
     **_NAMES,
     "cells": pl.String,
     **dict.fromkeys(
-        ("uninterrupted", "interrupted", "cost", "cost_low", "cost_high", *_ENDS), pl.Float64
+        (
+            *("uninterrupted", "interrupted", "cost", "cost_low", "cost_high", *_ENDS),
+            *("random_there", "over_random", "over_random_low", "over_random_high"),
+        ),
+        pl.Float64,
     ),
     **_COUNTS,
 }

@@ -45,7 +45,8 @@ _CAPTIONS = {
     "chosen": "A row is a metric, a set of switches and a direction, at the layer and alpha that "
     "do most on the other half of the clips (those of the first and of the second half): cost of "
     "the interruption and effect of steering in nats, and recovery, their ratio, with 95 % "
-    "intervals over clips; no recovery where the cost is too small to divide by.",
+    "intervals over clips; no recovery where the cost is too small to divide by. random_there and "
+    "over_random: random vectors at the same layer and alpha, and how much more the vector does.",
     "vectors": "A row is a perception vector at a layer: how its states were sorted (thresholds, "
     "positions above them, share of speech among them), its length, and its cosine with the vector "
     "of the other half.",

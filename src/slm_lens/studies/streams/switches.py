@@ -11,7 +11,7 @@ the word; position 1 is the word's first unit.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from slm_lens.sequence.utterance import Utterance
 from slm_lens.speech.alignment import Alignment
 from slm_lens.speech.units import SpeechUnits
 from slm_lens.studies.streams.options import StreamsOptions
+
+_LATER_S = 1e-6
 
 NamedClip = tuple[str, SpeechUnits, Alignment]
 """Name, units and words, as `slm_lens.corpus.folder.encoded_clips` gives them."""
@@ -174,34 +176,46 @@ def _spread(fitting: list[int], n: int) -> list[int]:
 
 
 def _switch(model: HookedSLM, clip: Clip, number: int, word: int) -> Switch:
-    run = interrupted_run(model, clip, word, len(clip.alignment))
-    heard = model.vocab.word_tokens(clip.spoken.words[word].word, model.word_policy)
+    n_words = len(clip.alignment)
+    run = model.sequence_interleaved(
+        clip.units,
+        words_until(clip, n_words, first_spoken=word),
+        spoken=[i >= word for i in range(n_words)],
+    )
+    at, at_spoken = run.words[word].start - 1, clip.spoken.words[word].start - 1
+    assert run.tokens[at + 1 :].equal(clip.spoken.tokens[at_spoken + 1 :]), "the same is heard"
     return Switch(
         clip=number,
         word=word,
-        heard=heard,
+        heard=model.vocab.word_tokens(clip.spoken.words[word].word, model.word_policy),
         planned=clip.planned[word],
         interrupted=run,
-        at=run.words[word].start - 1,
-        at_spoken=clip.spoken.words[word].start - 1,
+        at=at,
+        at_spoken=at_spoken,
     )
 
 
-def interrupted_run(model: HookedSLM, clip: Clip, word: int, end: int) -> SpeechTextSequence:
-    """The words before one written, and the words from it on up to another one spoken.
+def words_until(clip: Clip, end: int, *, first_spoken: int) -> Alignment:
+    """The first words of a clip, so that one of them has the units that it has in the whole clip.
+
+    A unit that ends just where two words meet is the first one's; where only the second one is
+    spoken it would be the second one's. So that word is taken to start a little later.
 
     Args:
-        model: the model.
         clip: the clip.
-        word: index of the first spoken word.
-        end: index one past the last spoken word; what comes behind it is left out.
+        end: how many words.
+        first_spoken: index of the word before which no word is spoken.
 
     Returns:
-        The run.
+        The words with their times.
     """
-    part = Alignment(clip.alignment.words[:end])
-    spoken = [i >= word for i in range(end)]
-    return model.sequence_interleaved(clip.units, part, spoken=spoken)
+    words = list(clip.alignment.words[:end])
+    word = words[first_spoken]
+    before = clip.spoken.words[first_spoken].start - 1
+    before_s = float(clip.ends_s[before]) if before >= 0 else np.nan
+    if before_s >= word.start_s:  # not where there is no unit before
+        words[first_spoken] = replace(word, start_s=before_s + _LATER_S)
+    return Alignment(tuple(words))
 
 
 def utterances_of(clips: Sequence[Clip]) -> tuple[Utterance, ...]:

@@ -137,8 +137,14 @@ def _doses(result: StudyResult, names: list[str]) -> Chart:
     steering = result.frame("steering").filter(switches=ALL)
     metrics = steering["metric"].unique(maintain_order=True).to_list()
     alphas = steering["alpha"].unique().sort().to_list()
-    alpha = Axis("strength alpha", is_log=True, ticks=tuple(alphas),
-                 names=tuple(f"{a:g}" for a in alphas))  # fmt: skip
+    alpha = Axis(
+        "strength alpha",
+        is_log=True,
+        low=0.85 * alphas[0],
+        high=1.15 * alphas[-1],
+        ticks=tuple(alphas),
+        names=tuple(f"{a:g}" for a in alphas),
+    )
     rows = []
     for name in names:
         panels = []
