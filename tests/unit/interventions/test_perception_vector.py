@@ -7,6 +7,7 @@ from planted import N_WORDS, SPEECH_MARKER, planted_model
 
 import slm_lens
 from slm_lens.sequence.sequence import SpeechTextSequence
+from slm_lens.vocab import TokenKind
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +16,9 @@ def model():
 
 
 def run(*tokens):
-    kinds = tuple("marker" if t == SPEECH_MARKER else "text" if t < N_WORDS else "speech"
-                  for t in tokens)  # fmt: skip
+    kinds = tuple[TokenKind, ...](
+        "marker" if t == SPEECH_MARKER else "text" if t < N_WORDS else "speech" for t in tokens
+    )
     return SpeechTextSequence(torch.tensor(tokens), kinds, ())
 
 

@@ -119,7 +119,7 @@ def test_shares_of_tokens_are_those_of_the_rows():
     rows, _ = DocumentWriter(tokenizer, stories).rows(
         recipe.stages[1].mixture, 200, recipe.n_positions, np.random.default_rng([0, 0])
     )
-    labels = [tokenizer.convert_ids_to_tokens(t) for t in rows.flatten().tolist()]
+    labels = [str(t) for t in tokenizer.convert_ids_to_tokens(rows.flatten().tolist())]
     n_units = sum(label.startswith("<Un") for label in labels)
     n_markers = sum(label in ("<speech>", "<text>") for label in labels)
     assert shares["speech"] == pytest.approx(n_units / len(labels))

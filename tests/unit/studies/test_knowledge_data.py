@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -241,9 +242,9 @@ def test_settings_are_named_by_both_modalities():
 
 def test_without_espeak_the_message_has_the_command(organism, monkeypatch):
     """As where neither the package nor a library of the system is there."""
-    from slm_lens.speech import synthesis
+    from slm_lens.speech import _espeak
 
-    monkeypatch.setitem(__import__("sys").modules, "espeakng_loader", None)
-    monkeypatch.setattr(synthesis.ctypes.util, "find_library", lambda _: None)
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    monkeypatch.setattr(_espeak.ctypes.util, "find_library", lambda _: None)
     with pytest.raises(ImportError, match=r"pip install 'slm-lens\[synth\]'"):
         study.study_knowledge([organism], KnowledgeOptions())
