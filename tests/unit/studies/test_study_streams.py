@@ -22,13 +22,13 @@ from slm_lens.report.study_page import report_study
 from slm_lens.studies.streams.findings import findings
 from slm_lens.studies.streams.options import StreamsOptions
 from slm_lens.studies.streams.reading import CONDITIONS, band_layers, read_streams
+from slm_lens.studies.streams.recovery import recovery
 from slm_lens.studies.streams.runs import fit_vector, steered_runs
 from slm_lens.studies.streams.steering import (
     ALL,
     COSTLY,
     Outcome,
     chosen_rows,
-    recovery,
     steered_layers,
     steering_rows,
 )
@@ -77,6 +77,8 @@ def test_switches_are_where_another_word_is_heard_than_was_planned(planted):
         assert (switch.at, switch.at_spoken) == (4, 9)
         units = switch.interrupted.tokens[switch.at + 1 :]
         assert units.tolist() == clip.spoken.tokens[switch.at_spoken + 1 :].tolist()
+        assert switch.alone.tokens[switch.at_alone + 1 :].tolist() == units.tolist()
+        assert switch.at_alone == 0
     assert streams.n_first.tolist() == [3] * 8
     np.testing.assert_array_equal(streams.ends_s[0], np.arange(1, 7) / FRAME_RATE_HZ)
 
@@ -119,7 +121,7 @@ def test_controls_are_other_words_at_the_same_place(planted):
     )
     assert after["estimate"].min() > 0.9
     assert after["control"].max() < 0.1
-    assert after["n_switches"].to_list() == [8] * 12
+    assert after["n_switches"].to_list() == [8] * 18
     assert (after["low"] <= after["estimate"]).all()
     assert (after["high"] >= after["estimate"]).all()
 
@@ -137,8 +139,10 @@ def test_a_state_that_keeps_the_plan_for_two_units_has_an_inertia_of_two(model):
     for layer in (TRANSCRIBES, TRANSCRIBES + 1):
         cut, free, more = (
             row_of(table, layer=layer, condition=c)
-            for c in ("interrupted", "uninterrupted", "difference")
+            for c in ("interrupted", "uninterrupted", "interrupted less uninterrupted")
         )
+        less = row_of(table, layer=layer, condition="interrupted less alone")
+        assert (less["length_positions"], less["length_ms"]) == (2, 2000 / FRAME_RATE_HZ)
         assert (cut["length_positions"], cut["median_positions"]) == (2, 2)
         assert (cut["n_crossed"], cut["n_never"], cut["n_switches"]) == (8, 0, 8)
         assert cut["length_ms"] == 2000 / FRAME_RATE_HZ
@@ -154,7 +158,7 @@ def test_a_state_that_keeps_the_plan_for_two_units_has_an_inertia_of_two(model):
 def test_without_a_lag_there_is_no_inertia(planted):
     options = StreamsOptions(**OPTIONS)
     table = inertia_table("planted", planted[2], options)
-    for condition in ("interrupted", "uninterrupted", "difference"):
+    for condition in ("interrupted", "uninterrupted", "alone", "interrupted less alone"):
         row = row_of(table, layer=TRANSCRIBES, condition=condition)
         assert (row["length_positions"], row["length_ms"]) == (0, 0)
     never = row_of(table, layer=TRANSCRIBES, condition="another word heard")
@@ -300,7 +304,8 @@ def test_cells_are_chosen_on_the_other_half():
     assert row["effect"] == pytest.approx((0.25 + 0 + 0.25 + 0) / 4)
     assert (row["cost"], row["n_switches"], row["n_clips"]) == (pytest.approx(6.05 / 4), 4, 4)
     assert row["recovery"] == pytest.approx(0.5 / 6.05)
-    assert rows[ALL, "random"]["effect"] == -0.5
+    # Random vectors do -0.5 everywhere, so the vector does 0.5 more at each cell.
+    assert (row["random_there"], row["over_random"]) == (-0.5, pytest.approx(0.125 + 0.5))
     # Of the costly ones the last clip is left out; all of them cost 2.
     assert (rows[COSTLY, "mu"]["n_switches"], rows[COSTLY, "mu"]["cost"]) == (3, 2)
     assert rows[COSTLY, "minus mu"]["effect"] == 0
@@ -365,8 +370,8 @@ def small(**more):
 def test_the_whole_study_writes_its_page_and_figures(model, tmp_path):
     result = study_streams_on({model: jumping_clips(6)}, small())
     found = " ".join(result.findings)
-    assert "planted: the word that is heard after the switch is perceived: affinity" in found
-    assert "the text before the switch does not delay perception" in found
+    assert "planted: the word that is heard after the switch is more probable than" in found
+    assert "no difference: the text before the switch does not delay perception against" in found
     assert set(result.frame("steering")["direction"]) == {"mu", "minus mu", "random"}
     assert set(result.frame("steering")["layer"]) == {3, 4}
     page = report_study(result, tmp_path).read_text()
@@ -411,8 +416,8 @@ def test_a_shorter_delay_after_text_is_said_as_it_is(planted):
         "chosen": pl.DataFrame(schema={"model": pl.String, "metric": pl.String}),
     }
     for low, high, says in (
-        (1.0, 2.0, "state inertia: the text before the switch delays perception"),
-        (-2.0, -1.0, "the opposite of inertia: perception comes sooner after the text"),
+        (1.0, 2.0, "planted: the text before the switch delays perception"),
+        (-2.0, -1.0, "perception comes sooner after the text"),
         (-1.0, 1.0, "no difference: the text before the switch does not delay perception"),
     ):
         ends = {"positions_low": low, "positions_high": high}

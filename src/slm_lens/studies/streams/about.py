@@ -21,15 +21,18 @@ STUDY = Study(
     "which that is another word than the one that is heard. The band of layers is theirs in depth "
     "(12 to 24 of 32); thresholds are quantiles (theirs are not known to us); the vector of a clip "
     "is fitted on the other half of the clips, and so are the layer and strength of the table "
-    "chosen. Interrupted and uninterrupted runs end with the same units; the text before the "
-    "switch lacks the voice, so next units cost more after it without any inertia.",
+    "chosen. The words before a switch are those of the same clip, written, or spoken in the "
+    "uninterrupted run, or left out (alone), and the same units follow; a text lacks the voice, so "
+    "next units cost more after it without any inertia. A lag counts positions until what is heard "
+    "is ahead of the old plan (2 in a row); theirs is read off mean curves.",
     controls="perception: words of other clips at the same place; inertia: the same units after "
-    "speech in place of text (a word takes time to be heard either way), and another word in place "
-    "of the one that is heard; steering: random vectors of the same norm and the opposite vector, "
-    "each at its own best layer and strength. Intervals of affinities and lags resample clips and "
-    "word types: see the tests for how often null models claim perception.",
+    "speech and after nothing (a word takes time to be heard in any case), and another word in "
+    "place of the one that is heard; steering: random vectors of the same norm at the same layers "
+    "and strengths, and the opposite vector at its own. Intervals of affinities and lags resample "
+    "clips and word types: of 100 models with random weights 2 claimed that the heard word is more "
+    "or less probable than another one, and 3 that the text before it delays it.",
     needs="a folder of clips with word times, and models with text and their unit tokenizer",
-    cost="about 2.5 minutes for two models on one core",
+    cost="2 minutes for two models on one core",
     models=("organism", "organism-control"),
     function="slm_lens.studies.streams.study:study_streams",
 )

@@ -8,15 +8,14 @@ import polars as pl
 from slm_lens.studies.streams.options import StreamsOptions
 from slm_lens.studies.streams.reading import (
     INTERRUPTED,
+    NEXT_UNIT,
     NEXT_WORD,
     OLD_PLAN,
-    OWN_TOKEN,
     PERCEPTION,
     TEXT_MASS,
-    UNINTERRUPTED,
 )
-from slm_lens.studies.streams.steering import ALL, COSTLY, DIRECTIONS, MINUS_MU, MU
-from slm_lens.studies.streams.tables import CONTROL, DIFFERENCE
+from slm_lens.studies.streams.steering import ALL, COSTLY, MINUS_MU, MU
+from slm_lens.studies.streams.tables import CONTROL, DIFFERENCES
 
 Row = dict[str, Any]
 
@@ -45,7 +44,7 @@ def _of_model(of: Mapping[str, pl.DataFrame], options: StreamsOptions) -> Iterat
     band = of["inertia"].filter(pl.col("layer").is_null())["layers"][0]
     yield _perceives(_row(first, INTERRUPTED, PERCEPTION, options.within), band, options)
     yield _generates(first, band, options)
-    yield _carried(first, options)
+    yield from _carried(first, options)
     yield from _inertia(of["inertia"].filter(layers=band), options)
     for metric in of["chosen"]["metric"].unique(maintain_order=True).to_list():
         yield from _steering(of["chosen"].filter(metric=metric), options)
@@ -77,9 +76,9 @@ def _perceives(row: Row, band: str, options: StreamsOptions) -> str:
         return "perception after the switch could not be read (no word with a token and a control)."
     says = _verdict(
         row,
-        "the word that is heard after the switch is perceived",
+        "the word that is heard after the switch is more probable than another one",
         "the word that is heard after the switch is less probable than another one",
-        "no difference: the word that is heard after the switch is not told from another one",
+        "no difference: the word that is heard after the switch is as probable as another one",
     )
     return (
         f"{says}: affinity {row['estimate']:.3f} within {options.within} over its units, layers "
@@ -91,34 +90,39 @@ def _perceives(row: Row, band: str, options: StreamsOptions) -> str:
 
 def _generates(first: pl.DataFrame, band: str, options: StreamsOptions) -> str:
     parts = []
-    for stream, within in ((NEXT_WORD, options.within), (OWN_TOKEN, "full")):
+    for stream, within in ((NEXT_WORD, options.within), (NEXT_UNIT, "full")):
         row = _row(first, INTERRUPTED, stream, within)
         if row["difference"] is not None:
             parts.append(
                 f"{stream} {row['estimate']:.3f} (control {row['control']:.3f}, difference "
                 f"{row['difference']:.3f} {_interval(row['low'], row['high'])})"
             )
-    n = _of(_row(first, INTERRUPTED, OWN_TOKEN, "full"))
+    n = _of(_row(first, INTERRUPTED, NEXT_UNIT, "full"))
     return f"generation at the same positions, layers {band}: {'; '.join(parts)} ({n})."
 
 
-def _carried(first: pl.DataFrame, options: StreamsOptions) -> str:
-    parts = []
-    for stream, within in ((OLD_PLAN, options.within), (TEXT_MASS, "full")):
-        row = _row(first, DIFFERENCE, stream, within)
-        says = _verdict(row, "more", "less", "no difference")
-        if row["difference"] is not None:
-            parts.append(
-                f"{stream}: {says}, {row['estimate']:.3f} after the text and {row['control']:.3f} "
-                f"without, difference {row['difference']:.3f} {_interval(row['low'], row['high'])}"
-            )
-    n = _of(_row(first, DIFFERENCE, TEXT_MASS, "full"))
-    return f"what is left of the text in the first word that is heard: {'; '.join(parts)} ({n})."
+def _carried(first: pl.DataFrame, options: StreamsOptions) -> Iterator[str]:
+    for stream, within in (
+        (PERCEPTION, options.within), (OLD_PLAN, options.within), (TEXT_MASS, "full"),
+    ):  # fmt: skip
+        rows = [_row(first, condition, stream, within) for condition in DIFFERENCES]
+        if any(row["difference"] is None for row in rows):
+            continue
+        parts = [
+            f"{_verdict(row, 'more', 'less', 'no difference')} than after {after} "
+            f"({row['control']:.3f}), {row['difference']:+.3f} "
+            f"{_interval(row['low'], row['high'])}"
+            for row, after in zip(rows, ("speech", "nothing"), strict=True)
+        ]
+        yield (
+            f"{stream} in the first word that is heard, {rows[0]['estimate']:.3f} after a text: "
+            f"{'; '.join(parts)} ({_of(rows[0])})."
+        )
 
 
 def _inertia(rows: pl.DataFrame, options: StreamsOptions) -> Iterator[str]:
     by = {row["condition"]: row for row in rows.iter_rows(named=True)}
-    cut, free, other = (by[c] for c in (INTERRUPTED, UNINTERRUPTED, CONTROL))
+    cut, other = by[INTERRUPTED], by[CONTROL]
     if cut["length_positions"] is None:
         return
     shuffled = (
@@ -135,20 +139,21 @@ def _inertia(rows: pl.DataFrame, options: StreamsOptions) -> Iterator[str]:
         f"(counted as the {options.horizon} positions that are read at most). With another word in "
         f"place of the one that is heard: {shuffled}."
     )
-    difference = by[DIFFERENCE]
-    signs = {"low": difference["positions_low"], "high": difference["positions_high"]}
-    says = _verdict(
-        signs,
-        "state inertia: the text before the switch delays perception",
-        "the opposite of inertia: perception comes sooner after the text",
-        "no difference: the text before the switch does not delay perception",
-    )
-    yield (
-        f"{says}; {difference['length_positions']:+.2f} positions "
-        f"{_ends(difference, 'positions', 2)}, {difference['length_ms']:+.0f} ms "
-        f"{_ends(difference, 'ms', 0)} against the same units after speech "
-        f"({free['length_positions']:.1f} positions, {free['n_never']} never; {_of(difference)})."
-    )
+    for condition, after in zip(DIFFERENCES, ("speech", "nothing"), strict=True):
+        row, free = by[condition], by[DIFFERENCES[condition]]
+        signs = {"low": row["positions_low"], "high": row["positions_high"]}
+        says = _verdict(
+            signs,
+            "the text before the switch delays perception",
+            "perception comes sooner after the text",
+            "no difference: the text before the switch does not delay perception",
+        )
+        yield (
+            f"{says} against the same units after {after}: {row['length_positions']:+.2f} "
+            f"positions {_ends(row, 'positions', 2)}, {row['length_ms']:+.0f} ms "
+            f"{_ends(row, 'ms', 0)} ({free['length_positions']:.1f} positions after {after}, "
+            f"{free['n_never']} never; {_of(row)})."
+        )
 
 
 def _ends(row: Row, name: str, digits: int) -> str:
@@ -160,7 +165,7 @@ def _median(row: Row) -> str:
 
 
 def _steering(rows: pl.DataFrame, options: StreamsOptions) -> Iterator[str]:
-    every = {d: rows.filter(switches=ALL, direction=d) for d in DIRECTIONS}
+    every = {d: rows.filter(switches=ALL, direction=d) for d in (MU, MINUS_MU)}
     if any(r.is_empty() for r in every.values()):
         return
     mu = every[MU].row(0, named=True)
@@ -172,7 +177,7 @@ def _steering(rows: pl.DataFrame, options: StreamsOptions) -> Iterator[str]:
         f"after text; {_of(mu)})."
     )
     which = ALL if mu["recovery"] is not None else COSTLY
-    chosen = {d: rows.filter(switches=which, direction=d) for d in DIRECTIONS}
+    chosen = {d: rows.filter(switches=which, direction=d) for d in (MU, MINUS_MU)}
     if any(r.is_empty() for r in chosen.values()):
         yield f"no recovery of {mu['metric']} is given, since there is too little to divide by."
         return

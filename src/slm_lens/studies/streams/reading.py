@@ -1,4 +1,4 @@
-"""Affinities of every switch, by layer and position, interrupted and uninterrupted.
+"""Affinities of every switch, by layer and position: after a text, after speech, after nothing.
 
 At a position the *current* word is the last one that has begun by then, heard or written. Read are
 
@@ -33,8 +33,8 @@ from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.studies.streams.options import StreamsOptions
 from slm_lens.studies.streams.switches import Clip, Switch, utterances_of
 
-INTERRUPTED, UNINTERRUPTED = "interrupted", "uninterrupted"
-CONDITIONS = (INTERRUPTED, UNINTERRUPTED)
+INTERRUPTED, UNINTERRUPTED, ALONE = "interrupted", "uninterrupted", "alone"
+CONDITIONS = (INTERRUPTED, UNINTERRUPTED, ALONE)
 PERCEPTION, NEXT_WORD, OLD_PLAN = "perception", "next word", "old plan"
 NEXT_UNIT, OWN_TOKEN, TEXT_MASS = "next unit", "own token", "text mass"
 WORD_STREAMS, TOKEN_STREAMS = (PERCEPTION, NEXT_WORD, OLD_PLAN), (NEXT_UNIT, OWN_TOKEN)
@@ -156,16 +156,17 @@ def read_streams(
 def _stacks(
     model: HookedSLM, clips: Sequence[Clip], switches: Sequence[Switch], horizon: int
 ) -> Iterator[tuple[int, dict[str, Float[Tensor, "layer pos d_model"]]]]:
-    """States of both runs of each switch; those of a clip are computed once."""
+    """States of the runs of each switch; those of a clip are computed once."""
     of_clip = -1
     spoken = torch.empty(0)
     for number, switch in enumerate(switches):
         if switch.clip != of_clip:
             of_clip = switch.clip
             spoken = residual_stack(model, clips[of_clip].spoken.tokens[None])[:, 0]
-        read = switch.interrupted.tokens[: switch.at + horizon + 1]
-        interrupted = residual_stack(model, read[None])[:, 0]
-        yield number, {INTERRUPTED: interrupted, UNINTERRUPTED: spoken}
+        cut = switch.interrupted.tokens[: switch.at + horizon + 1]
+        alone = switch.alone.tokens[: switch.at_alone + horizon + 1]
+        interrupted, begun = (residual_stack(model, t[None])[:, 0] for t in (cut, alone))
+        yield number, {INTERRUPTED: interrupted, UNINTERRUPTED: spoken, ALONE: begun}
 
 
 def _n_first(clip: Clip, switch: Switch) -> int:
@@ -212,6 +213,8 @@ class _Targets:
         switch = self._switches[number]
         if condition == INTERRUPTED:
             return switch.interrupted, switch.at
+        if condition == ALONE:
+            return switch.alone, switch.at_alone
         return self._clips[switch.clip].spoken, switch.at_spoken
 
     def at(self, number: int, condition: str, relative: int) -> list[TokenSet]:
@@ -220,10 +223,11 @@ class _Targets:
         sequence, at = self.run(number, condition)
         position = at + relative
         current = max((i for i, w in enumerate(sequence.words) if w.start <= position), default=-1)
+        before = switch.word if condition == ALONE else 0  # words that this run does not have
         if current < 0:
             word_sets: list[TokenSet] = [()] * (2 + 2 * self._n)
         else:
-            target = self._word(switch.clip, current)
+            target = self._word(switch.clip, before + current)
             word_sets = [target.current, target.following]
             word_sets += self._draws(target.shuffled_current, switch)
             word_sets += self._draws(target.shuffled_next if target.following else (), switch)

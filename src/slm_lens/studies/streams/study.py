@@ -35,13 +35,14 @@ from slm_lens.studies.study_result import StudyResult, StudyTable
 _CAPTIONS = {
     "first_word": "A row is an affinity of one model over the units of the first word that is "
     "heard, mean over the layers of the band: beside its control at the same place, with a 95 % "
-    "interval of the difference over clips and word types. Condition difference: interrupted less "
-    "uninterrupted, in place of a control.",
+    'interval of the difference over clips and word types; for "less" conditions the other run is '
+    "in the place of the control. Own token is chosen by the same states, so that it is above its "
+    "control with random weights as well.",
     "inertia": "A row is a model, layers (the band, or one) and a condition: for how many "
     "positions, and ms of sound, after the switch what the model was about to write is not behind "
     "what is heard; mean over switches, where one that never ends counts as all positions that "
-    "were read, with 95 % intervals over clips and word types. Condition difference: interrupted "
-    "less uninterrupted, switch by switch.",
+    'were read, with 95 % intervals over clips and word types; "less" conditions switch by '
+    "switch. Interrupted: after a text; uninterrupted: after speech; alone: after nothing.",
     "chosen": "A row is a metric, a set of switches and a direction, at the layer and alpha that "
     "do most on the other half of the clips (those of the first and of the second half): cost of "
     "the interruption and effect of steering in nats, and recovery, their ratio, with 95 % "
@@ -57,8 +58,9 @@ _CAPTIONS = {
     "steering": "A row is a metric, a set of switches, a direction, a layer and a strength: mean "
     "effect in nats and recovery, with 95 % intervals over clips.",
 }
-_ON_PAGE = ("first_word", "chosen")
 _INERTIA_ON_PAGE = "inertia_in_band"
+_ON_PAGE = (_INERTIA_ON_PAGE, "chosen")
+_LONGEST_ON_PAGE = 60
 
 
 def study_streams(models: Sequence[HookedSLM], options: StreamsOptions) -> StudyResult:
@@ -123,7 +125,7 @@ def study_streams_on(
         study="streams",
         findings=findings(frames, options),
         tables={
-            n: StudyTable(f, captions[n], n in (*_ON_PAGE, _INERTIA_ON_PAGE))
+            n: StudyTable(f, captions[n], n in _ON_PAGE and len(f) <= _LONGEST_ON_PAGE)
             for n, f in frames.items()
         },
         provenance={

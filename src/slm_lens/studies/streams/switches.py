@@ -4,10 +4,12 @@
 
     interrupted      <text> the zebra finds a <speech> (guitar near the ...)
     uninterrupted    <speech> (the zebra finds a guitar near the ...)
+    alone            <speech> (guitar near the ...)
 
 Words in brackets are units, cut from the same clip, so the units behind a switch are the same in
-both. Position 0 is the speech marker, in the uninterrupted run the unit before the first one of
-the word; position 1 is the word's first unit.
+all. Position 0 is the speech marker, in the uninterrupted run the unit before the first one of
+the word; position 1 is the word's first unit. After speech the model knows voice and context; after
+nothing it knows neither, and after a text the context alone: inertia would be a loss against both.
 """
 
 from collections.abc import Iterable, Sequence
@@ -70,6 +72,8 @@ class Switch:
         interrupted: the run with the text before.
         at: position of its speech marker.
         at_spoken: position of the unit before the word in the run that is all spoken.
+        alone: the run that begins with the word.
+        at_alone: position of its speech marker.
     """
 
     clip: int
@@ -79,6 +83,8 @@ class Switch:
     interrupted: SpeechTextSequence
     at: int
     at_spoken: int
+    alone: SpeechTextSequence
+    at_alone: int
 
     @property
     def name(self) -> str:
@@ -177,13 +183,16 @@ def _spread(fitting: list[int], n: int) -> list[int]:
 
 def _switch(model: HookedSLM, clip: Clip, number: int, word: int) -> Switch:
     n_words = len(clip.alignment)
-    run = model.sequence_interleaved(
-        clip.units,
-        words_until(clip, n_words, first_spoken=word),
-        spoken=[i >= word for i in range(n_words)],
+    words = words_until(clip, n_words, first_spoken=word)
+    run = model.sequence_interleaved(clip.units, words, spoken=[i >= word for i in range(n_words)])
+    alone = model.sequence_interleaved(
+        clip.units, Alignment(words.words[word:]), spoken=[True] * (n_words - word)
     )
     at, at_spoken = run.words[word].start - 1, clip.spoken.words[word].start - 1
-    assert run.tokens[at + 1 :].equal(clip.spoken.tokens[at_spoken + 1 :]), "the same is heard"
+    at_alone = alone.words[0].start - 1
+    heard = clip.spoken.tokens[at_spoken + 1 :]
+    assert run.tokens[at + 1 :].equal(heard), "the same is heard after a text"
+    assert alone.tokens[at_alone + 1 :].equal(heard), "the same is heard after nothing"
     return Switch(
         clip=number,
         word=word,
@@ -192,6 +201,8 @@ def _switch(model: HookedSLM, clip: Clip, number: int, word: int) -> Switch:
         interrupted=run,
         at=at,
         at_spoken=at_spoken,
+        alone=alone,
+        at_alone=at_alone,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from slm_lens.phases.bootstrap import Curve, resample_weights
 from slm_lens.phases.crossed_bootstrap import crossed_interval
 from slm_lens.studies.streams.options import StreamsOptions
 from slm_lens.studies.streams.reading import (
+    ALONE,
     ANOTHER,
-    CONDITIONS,
     INTERRUPTED,
     OLD_PLAN,
     PERCEPTION,
@@ -23,8 +24,10 @@ from slm_lens.studies.streams.reading import (
     Streams,
 )
 
-DIFFERENCE, CONTROL = "difference", "another word heard"
-"""Conditions of lags besides those of the runs."""
+LESS_SPEECH, LESS_ALONE = "interrupted less uninterrupted", "interrupted less alone"
+DIFFERENCES = {LESS_SPEECH: UNINTERRUPTED, LESS_ALONE: ALONE}
+CONTROL = "another word heard"
+"""Conditions besides those of the runs."""
 
 _DECIMALS = 9
 """Of values that intervals are of: what is 0 but for rounding is 0."""
@@ -132,13 +135,13 @@ def first_word_table(model: str, streams: Streams, options: StreamsOptions) -> p
         )
         row = {"model": model, "condition": condition, "stream": stream, "within": within}
         rows.append(row | _contrast(true, control, streams, options))
-    for stream, within in ((PERCEPTION, options.within), (OLD_PLAN, options.within),
-                           (TEXT_MASS, "full")):  # fmt: skip
+    compared = ((PERCEPTION, options.within), (OLD_PLAN, options.within), (TEXT_MASS, "full"))
+    for (condition, other), (stream, within) in product(DIFFERENCES.items(), compared):
         both = [
             streams.in_first_word(streams.in_band(streams.values[c, stream, within]))
-            for c in CONDITIONS
+            for c in (INTERRUPTED, other)
         ]
-        row = {"model": model, "condition": DIFFERENCE, "stream": stream, "within": within}
+        row = {"model": model, "condition": condition, "stream": stream, "within": within}
         rows.append(row | _contrast(both[0], both[1], streams, options))
     return pl.DataFrame(rows, schema=_FIRST_WORD)
 
@@ -173,7 +176,7 @@ def _contrast(
 
 
 def inertia_table(model: str, streams: Streams, options: StreamsOptions) -> pl.DataFrame:
-    """Lags of every layer and of the band, in both conditions, their difference, and a control.
+    """Lags of every layer and of the band, in all conditions, differences, and a control.
 
     Args:
         model: its name.
@@ -192,6 +195,7 @@ def inertia_table(model: str, streams: Streams, options: StreamsOptions) -> pl.D
         found = {
             INTERRUPTED: _lags(streams, INTERRUPTED, PERCEPTION, layers, options),
             UNINTERRUPTED: _lags(streams, UNINTERRUPTED, PERCEPTION, layers, options),
+            ALONE: _lags(streams, ALONE, PERCEPTION, layers, options),
             CONTROL: _lags(streams, INTERRUPTED, ANOTHER, layers, options),
         }
         for condition, row in _lag_rows(found, streams, options):
@@ -215,20 +219,15 @@ def _lags(
 def _lag_rows(
     found: dict[str, np.ndarray], streams: Streams, options: StreamsOptions
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A row for each condition, and one for the difference of the runs, switch by switch."""
+    """A row for each condition, and for differences of the runs, switch by switch."""
     n_read = (~np.isnan(streams.ends_s)).sum(1)
     capped = {c: np.minimum(lags, n_read) for c, lags in found.items()}
     seconds = {c: heard_seconds(lags, streams.ends_s) for c, lags in capped.items()}
     for condition, lags in found.items():
         yield condition, _lag_row(lags, capped[condition], seconds[condition], streams, options)
-    row = _lag_row(
-        None,
-        capped[INTERRUPTED] - capped[UNINTERRUPTED],
-        seconds[INTERRUPTED] - seconds[UNINTERRUPTED],
-        streams,
-        options,
-    )
-    yield DIFFERENCE, row
+    for condition, other in DIFFERENCES.items():
+        positions, time = (of[INTERRUPTED] - of[other] for of in (capped, seconds))
+        yield condition, _lag_row(None, positions, time, streams, options)
 
 
 def _lag_row(

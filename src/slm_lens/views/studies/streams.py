@@ -8,30 +8,44 @@ Second one: what steering does by strength. Third one: the same by layer.
 import numpy as np
 import polars as pl
 
-from slm_lens.studies.streams.reading import INTERRUPTED, OLD_PLAN, PERCEPTION, UNINTERRUPTED
+from slm_lens.studies.streams.reading import ALONE, INTERRUPTED, OLD_PLAN, PERCEPTION, UNINTERRUPTED
 from slm_lens.studies.streams.steering import ALL, MINUS_MU, MU, RANDOM
 from slm_lens.studies.study_result import StudyResult
-from slm_lens.views._table import cell_grid, curve, largest, numbers, thinned
+from slm_lens.views._table import cell_grid, curve, numbers, thinned, under_the_pointer
 from slm_lens.views.chart import PAGE_INCHES, Chart, Key, Scale
 from slm_lens.views.panel import Axis, HeatMap, Line, Panel, Rule
 from slm_lens.views.style import Ink
 
-_HEARD, _FREE = "heard, after text", "heard, after speech"
-_PLAN, _PLAN_FREE = "old plan, after text", "old plan, after speech"
 _CONTROL = "control: words of other clips"
 _LINES = {
-    _HEARD: Ink("current", marker="circle"),
-    _FREE: Ink("sky", "dashed", "square"),
-    _PLAN: Ink("vermillion", marker="triangle"),
-    _PLAN_FREE: Ink("orange", "dashed", "diamond"),
+    "heard, after text": Ink("current", marker="circle"),
+    "heard, after speech": Ink("sky", "dashed", "square"),
+    "heard, after nothing": Ink("green", "dash-dot", "triangle-down"),
+    "old plan, after text": Ink("vermillion", marker="triangle"),
+    "old plan, after speech": Ink("orange", "dashed", "diamond"),
     _CONTROL: Ink("grey", "dotted", weight="thin"),
 }
+_DRAWN = {
+    "heard, after text": (PERCEPTION, INTERRUPTED),
+    "heard, after speech": (PERCEPTION, UNINTERRUPTED),
+    "heard, after nothing": (PERCEPTION, ALONE),
+    "old plan, after text": (OLD_PLAN, INTERRUPTED),
+    "old plan, after speech": (OLD_PLAN, UNINTERRUPTED),
+}
+_LEAST = 1e-3
+"""Lower end of the logarithmic scales of affinity."""
+
+_DECADES = (-3.0, -2.0, -1.0, 0.0)
 _DIRECTIONS = {
     MU: Ink("blue", marker="circle"),
     MINUS_MU: Ink("vermillion", "dash-dot", "triangle"),
     RANDOM: Ink("grey", "dashed", "square"),
 }
+_NAMES = ("0.001", "0.01", "0.1", "1")
 _ROW_INCHES = 1.9
+_SHOWN = 0.9
+"""Share of cells that the scale of changes tells apart; a few large ones would hide all others."""
+
 _SWITCH = Ink("grey", weight="thin")
 
 
@@ -62,11 +76,18 @@ def _affinities(result: StudyResult, names: list[str]) -> Chart:
         names=tuple(str(p) for p in places),
     )
     x = Axis("position after the switch", ticks=tuple(float(p) for p in places))
-    y = Axis(f"affinity within {within}", low=0.0)
+    y = Axis(
+        f"affinity within {within}",
+        is_log=True,
+        low=_LEAST,
+        high=1.1,
+        ticks=tuple(10**d for d in _DECADES),
+        names=_NAMES,
+    )
     rows = []
     for name in names:
         of = result.frame("affinity").filter(model=name, within=within)
-        heats = [_heat(of, s, positions, columns) for s in (PERCEPTION, OLD_PLAN)]
+        heats = [_heat(of, name, s, positions, columns) for s in (PERCEPTION, OLD_PLAN)]
         rows.append((*heats, _lines(result, of, name, (x, y))))
     return Chart(
         rows=tuple(rows),
@@ -74,12 +95,15 @@ def _affinities(result: StudyResult, names: list[str]) -> Chart:
         description="Left and middle, affinity to the word that is heard (before the switch: "
         "read) and to the word that the model was about to write when speech began, by layer and "
         "position; position 0 is the speech marker, units follow. Right, both over the layers of "
-        "the band, after text and for the same units after speech, with words of other clips in "
-        f"place of each (grey). Bands: 95 % over clips. Models: {', '.join(names)}.",
+        "the band, after text and for the same units after speech and after nothing, with words of "
+        "other clips in place of each (grey; where one is written, it may be the next word). "
+        f"Scales are logarithmic. Bands: 95 % over clips. Models: {', '.join(names)}.",
         width_inches=PAGE_INCHES,
         height_inches=1.0 + _ROW_INCHES * len(names),
-        keys=(Key(_LINES, "above", 5),),
-        scale=Scale(f"affinity within {within}", 0.0, 1.0, colours="amount"),
+        keys=(Key(_LINES, "above", 3),),
+        scale=Scale(
+            f"affinity within {within}", -3.0, 0.0, colours="amount", ticks=_DECADES, names=_NAMES
+        ),
     )
 
 
@@ -88,16 +112,18 @@ def _ticks(positions: list[int]) -> list[int]:
     return [p for p in positions if p % 4 == 0]
 
 
-def _heat(of: pl.DataFrame, stream: str, positions: list[int], columns: Axis) -> Panel:
+def _heat(of: pl.DataFrame, name: str, stream: str, positions: list[int], columns: Axis) -> Panel:
     rows = of.filter(stream=stream, condition=INTERRUPTED)
     layers = rows["layer"].unique().sort().to_list()
-    cells = cell_grid(rows, "estimate", ("layer", layers), ("position", positions))
+    keys = ("layer", layers), ("position", positions)
+    cells = np.log10(cell_grid(rows, "estimate", *keys).clip(min=_LEAST))
     after = rows.filter(pl.col("position") > 0)
     highest = float(np.nanmax(numbers(after["control"]), initial=0.0))
     title = {PERCEPTION: "the word that is heard", OLD_PLAN: "the old plan"}[stream]
-    note = f"control at most {highest:.2f} behind the switch"
+    note = f"{name}; control behind 0: at most {highest:.2f}"
     rules = (Rule(float(positions.index(0)), "x", _SWITCH),)
-    return Panel(columns, _layer_axis(layers), title, note, heat=HeatMap(cells), rules=rules)
+    heat = HeatMap(cells, details=under_the_pointer(rows, "estimate", "affinity", *keys))
+    return Panel(columns, _layer_axis(layers), title, note, heat=heat, rules=rules)
 
 
 def _layer_axis(layers: list[int]) -> Axis:
@@ -112,13 +138,18 @@ def _lines(result: StudyResult, of: pl.DataFrame, name: str, axes: tuple[Axis, A
     band = in_band["layers"][0]
     mean = result.frame("band").filter(model=name, within=result.settings["within"])
     lines: list[Line] = []
-    for stream, entries in ((PERCEPTION, (_HEARD, _FREE)), (OLD_PLAN, (_PLAN, _PLAN_FREE))):
-        for condition, entry in zip((INTERRUPTED, UNINTERRUPTED), entries, strict=True):
-            rows = mean.filter(stream=stream, condition=condition)
-            lines.append(curve(rows, entry, _LINES[entry], x="position", band=0.12))
+    for entry, (stream, condition) in _DRAWN.items():
+        rows = mean.filter(stream=stream, condition=condition)
+        lines.append(curve(rows, entry, _LINES[entry], x="position", band=0.12))
+    for stream in (PERCEPTION, OLD_PLAN):
         rows = mean.filter(stream=stream, condition=INTERRUPTED).sort("position")
-        grey = Line(f"{stream}, control", numbers(rows["position"]), numbers(rows["control"]),
-                    _LINES[_CONTROL], entry=_CONTROL)  # fmt: skip
+        grey = Line(
+            f"{stream}, control",
+            numbers(rows["position"]),
+            numbers(rows["control"]),
+            _LINES[_CONTROL],
+            entry=_CONTROL,
+        )
         lines.insert(0, grey)
     n = of["n_switches"].max()
     rules = (Rule(0.0, "x", _SWITCH),)
@@ -202,17 +233,18 @@ def _layers(result: StudyResult, names: list[str]) -> Chart:
             )
         rows.append(tuple(panels))
     heats = [p.heat.cells for row in rows for p in row if p is not None and p.heat is not None]
-    most = largest(heats)
+    sizes = np.abs(np.concatenate([cells.reshape(-1) for cells in heats]))
+    most = float(np.nanquantile(sizes, _SHOWN)) or 1.0
     return Chart(
         rows=tuple(rows),
         title="Steering by layer and strength",
         description="Mean change of a log-probability, in nats, by the layer at which the "
         "perception vector is added and its strength (below 0: its opposite), over all switches; "
-        "under each title the largest change by random vectors of the same norm. Models: "
+        "under each title the range of changes by random vectors of the same norm. Models: "
         f"{', '.join(names)}.",
         width_inches=PAGE_INCHES,
         height_inches=0.9 + _ROW_INCHES * len(names),
-        scale=Scale("change", -most, most, "nats"),
+        scale=Scale("change", -most, most, "nats; beyond: as at the end"),
     )
 
 
@@ -222,6 +254,8 @@ def _cells(
     layers = of["layer"].unique().sort().to_list()
     cells = cell_grid(of, "effect", ("layer", layers), ("dose", dose[1]))
     random = steering.filter(model=name, metric=metric, direction=RANDOM)
-    note = f"random: {random['effect'].min():+.2f} to {random['effect'].max():+.2f}"
+    ends = (round(float(numbers(random["effect"]).min()), 2) + 0.0,
+            round(float(numbers(random["effect"]).max()), 2) + 0.0)  # fmt: skip
+    note = f"random: {ends[0]:.2f} to {ends[1]:.2f}"
     title = f"{name}, {metric}"
     return Panel(dose[0], _layer_axis(layers), title, note, heat=HeatMap(cells))
