@@ -22,12 +22,15 @@ STUDY = Study(
     "of features, and features for one word in both modalities, are ours.",
     controls="Tags under shuffled labels of modality; the same dictionaries trained on the model "
     "with random weights; dictionaries of random directions with as many active features; words "
-    "shuffled among occurrences; for steering, other features of the dictionary at the same "
-    "length.",
+    "shuffled among occurrences, and for features of both modalities another word written; for "
+    "steering, other features of the dictionary at the same length. Intervals hold the "
+    "dictionaries as they are: at layer 4 of the organism four seeds gave 9 to 16 % of words with "
+    "one feature for both modalities, 16 to 26 % of words with one in speech, and 2.8 to 3.6 % "
+    "mixed features.",
     needs="A model with text and a unit tokenizer. The organism's dictionaries are trained on its "
     "stories, which espeak-ng speaks (extra synth); for others train_on names a folder of clips "
     "with word times.",
-    cost="4 minutes on one core for the organism.",
+    cost="4 to 5 minutes of one core for the organism, less where nothing else runs.",
     models=("organism",),
     function="slm_lens.studies.features.study:study_features",
 )
