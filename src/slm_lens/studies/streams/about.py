@@ -33,7 +33,7 @@ STUDY = Study(
     "or less probable than another one, 3 that a text delays it against speech, 2 against nothing; "
     "but 8 and 11 that old plan or text mass differ by what came before, as they may in any model.",
     needs="a folder of clips with word times, and models with text and their unit tokenizer",
-    cost="2 minutes for two models on one core",
+    cost="75 s for two models on one core",
     models=("organism", "organism-control"),
     function="slm_lens.studies.streams.study:study_streams",
 )
