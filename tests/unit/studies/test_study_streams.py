@@ -186,6 +186,7 @@ def test_planted_perception_is_claimed_with_its_size(planted):
 @pytest.mark.slow
 @pytest.mark.usefixtures("untyped")
 def test_null_models_claim_perception_about_as_rarely_as_intervals_allow():
+    # Of 100 null models with 10 clips and 3 switches, 2 claimed it: 1 above and 1 below.
     n_seeds, claims = 20, 0
     changes = {"n_switches": 2, "switches": "all", "horizon": 3, "n_before": 1}
     options = StreamsOptions(**OPTIONS | changes)
@@ -198,7 +199,7 @@ def test_null_models_claim_perception_about_as_rarely_as_intervals_allow():
             condition="interrupted", stream="perception", within="text",
         )  # fmt: skip
         claims += not row["low"] <= 0 <= row["high"]
-    assert claims <= 4
+    assert claims <= 3  # of 20: 15 %; P(more) is 2 % at a true rate of 5 %
 
 
 def randomise(model, seed):

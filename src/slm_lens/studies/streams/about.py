@@ -30,9 +30,10 @@ STUDY = Study(
     "place of the one that is heard; steering: random vectors of the same norm at the same layers "
     "and strengths, and the opposite vector at its own. Intervals of affinities and lags resample "
     "clips and word types: of 100 models with random weights 2 claimed that the heard word is more "
-    "or less probable than another one, and 3 that the text before it delays it.",
+    "or less probable than another one, 3 that a text delays it against speech, 2 against nothing; "
+    "but 8 and 11 that old plan or text mass differ by what came before, as they may in any model.",
     needs="a folder of clips with word times, and models with text and their unit tokenizer",
-    cost="2 minutes for two models on one core",
+    cost="75 s for two models on one core",
     models=("organism", "organism-control"),
     function="slm_lens.studies.streams.study:study_streams",
 )

@@ -109,7 +109,7 @@ def _carried(first: pl.DataFrame, options: StreamsOptions) -> Iterator[str]:
         if any(row["difference"] is None for row in rows):
             continue
         parts = [
-            f"{_verdict(row, 'more', 'less', 'no difference')} than after {after} "
+            f"{_verdict(row, 'more than', 'less than', 'no difference from')} after {after} "
             f"({row['control']:.3f}), {row['difference']:+.3f} "
             f"{_interval(row['low'], row['high'])}"
             for row, after in zip(rows, ("speech", "nothing"), strict=True)

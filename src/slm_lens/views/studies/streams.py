@@ -41,6 +41,7 @@ _DIRECTIONS = {
     MINUS_MU: Ink("vermillion", "dash-dot", "triangle"),
     RANDOM: Ink("grey", "dashed", "square"),
 }
+_COST = Ink("green", "dotted")
 _NAMES = ("0.001", "0.01", "0.1", "1")
 _ROW_INCHES = 1.9
 _SHOWN = 0.9
@@ -94,10 +95,11 @@ def _affinities(result: StudyResult, names: list[str]) -> Chart:
         title="Perception and generation around a switch from text to speech",
         description="Left and middle, affinity to the word that is heard (before the switch: "
         "read) and to the word that the model was about to write when speech began, by layer and "
-        "position; position 0 is the speech marker, units follow. Right, both over the layers of "
-        "the band, after text and for the same units after speech and after nothing, with words of "
-        "other clips in place of each (grey; where one is written, it may be the next word). "
-        f"Scales are logarithmic. Bands: 95 % over clips. Models: {', '.join(names)}.",
+        "position, with the largest value of the control behind the switch; position 0 is the "
+        "speech marker, units follow. Right, both over the layers of the band, after text and for "
+        "the same units after speech and after nothing, with words of other clips in place of each "
+        "(grey; where one is written, it may be the next word). Scales are logarithmic. Bands: "
+        f"95 % over clips. Models: {', '.join(names)}.",
         width_inches=PAGE_INCHES,
         height_inches=1.0 + _ROW_INCHES * len(names),
         keys=(Key(_LINES, "above", 3),),
@@ -120,7 +122,7 @@ def _heat(of: pl.DataFrame, name: str, stream: str, positions: list[int], column
     after = rows.filter(pl.col("position") > 0)
     highest = float(np.nanmax(numbers(after["control"]), initial=0.0))
     title = {PERCEPTION: "the word that is heard", OLD_PLAN: "the old plan"}[stream]
-    note = f"{name}; control behind 0: at most {highest:.2f}"
+    note = f"{name}; control ≤ {highest:.2f}"
     rules = (Rule(float(positions.index(0)), "x", _SWITCH),)
     heat = HeatMap(cells, details=under_the_pointer(rows, "estimate", "affinity", *keys))
     return Panel(columns, _layer_axis(layers), title, note, heat=heat, rules=rules)
@@ -192,7 +194,7 @@ def _doses(result: StudyResult, names: list[str]) -> Chart:
         f"clips. Models: {', '.join(names)}.",
         width_inches=PAGE_INCHES,
         height_inches=0.9 + _ROW_INCHES * len(names),
-        keys=(Key(_DIRECTIONS, "above", 3),),
+        keys=(Key(_DIRECTIONS | {"cost of the interruption": _COST}, "above", 4),),
     )
 
 
@@ -207,7 +209,7 @@ def _dose(result: StudyResult, of: pl.DataFrame, name: str, metric: str, alpha: 
     cost = None if chosen.is_empty() else chosen["cost"][0]
     rules = [Rule(0.0, "y", Ink("grey", weight="thin"))]
     if cost is not None:
-        rules.append(Rule(cost, "y", Ink("green", "dotted")))
+        rules.append(Rule(cost, "y", _COST))
     y = Axis("change", "nats")
     note = f"{name}, layer {layer}, {of['n_switches'][0]} switches"
     return Panel(alpha, y, metric, note, lines=lines, rules=tuple(rules))
