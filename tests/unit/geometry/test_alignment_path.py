@@ -54,6 +54,11 @@ def test_the_order_is_spearmans(positions):
         assert found.monotonicity == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("monotone", [False, True])
+def test_of_equal_positions_the_first_is_taken(monotone):
+    assert alignment_path(torch.zeros(3, 2), monotone=monotone).positions.tolist() == [0, 0]
+
+
 def test_one_token_has_no_order():
     assert np.isnan(alignment_path(torch.rand(3, 1)).monotonicity)
 
