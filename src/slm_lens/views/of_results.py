@@ -24,6 +24,7 @@ from slm_lens.sequence.sequence import SpeechTextSequence
 from slm_lens.sequence.utterance import Utterance
 from slm_lens.studies.exploration import Exploration
 from slm_lens.studies.phase_study import PhaseStudy
+from slm_lens.studies.study_result import StudyResult
 from slm_lens.views.attribution_figure import edges_figure, nodes_figure
 from slm_lens.views.chart import Chart
 from slm_lens.views.direct_figure import direct_figure
@@ -37,6 +38,7 @@ from slm_lens.views.page import Page, View
 from slm_lens.views.phases_figure import phases_figure
 from slm_lens.views.ranks_figure import word_ranks_figure
 from slm_lens.views.speech_tokens import speech_tokens
+from slm_lens.views.study_figures import study_figures
 from slm_lens.views.sweeps_figure import patching_figure, tracing_figure
 from slm_lens.views.table import table_view
 
@@ -50,6 +52,7 @@ _FIGURES: dict[type, Callable[[Any], Chart]] = {
     Patching: patching_figure,
     PhaseStudy: lambda study: phases_figure(study.phases),
     Phases: phases_figure,
+    StudyResult: lambda result: next(iter(study_figures(result).values())),
     Tracing: tracing_figure,
     WordAblation: word_ablation_figure,
     WordLens: word_ranks_figure,
