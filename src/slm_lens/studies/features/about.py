@@ -30,7 +30,7 @@ STUDY = Study(
     needs="A model with text and a unit tokenizer. The organism's dictionaries are trained on its "
     "stories, which espeak-ng speaks (extra synth); for others train_on names a folder of clips "
     "with word times.",
-    cost="4 to 5 minutes of one core for the organism, less where nothing else runs.",
+    cost="3 minutes on one core for the organism.",
     models=("organism",),
     function="slm_lens.studies.features.study:study_features",
 )
